@@ -1,0 +1,115 @@
+/**
+ * The effective configuration, parsed and complete: what `load.ts` gives and everything else takes. Words as in the
+ * file; durations in milliseconds and sizes in bytes, with the unit in the name.
+ */
+import type { ViewId } from '../oci/name.ts';
+
+export type Policy = 'proxy' | 'approved' | 'local';
+export type AnonymousAccess = 'none' | 'pull' | 'push';
+export type UserAccess = 'pull' | 'push' | 'admin';
+export type Action = 'pull' | 'push' | 'delete' | 'admin';
+
+/** Text that is private to the instance (inspect shows nothing of it) and prints as `***` wherever it is logged, inspected or turned into JSON. */
+export class Secret {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+  }
+
+  reveal(): string {
+    return this.#value;
+  }
+
+  toString(): string {
+    return '***';
+  }
+
+  toJSON(): string {
+    return '***';
+  }
+}
+
+export interface ListenerConfig {
+  /** As written, e.g. `localhost:5000`. */
+  readonly address: string;
+  /** What to bind: `localhost` means both loopback addresses. Port 0 is any free one. */
+  readonly binds: readonly { readonly host: string; readonly port: number }[];
+  readonly publicUrl: string | undefined;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly view: ViewId;
+  /** What a name without a host means. */
+  readonly upstream: string;
+  readonly mirror: boolean;
+}
+
+export interface UpstreamConfig {
+  /** As in names, e.g. `docker.io`. */
+  readonly host: string;
+  readonly url: string;
+  readonly policy: Policy;
+  readonly ttlMs: number;
+  readonly negativeTtlMs: number;
+  readonly username: string | undefined;
+  readonly password: Secret | undefined;
+  /** PEM text of extra authorities. */
+  readonly ca: string | undefined;
+  readonly timeoutMs: number;
+}
+
+export interface ViewConfig {
+  readonly id: ViewId;
+  readonly parents: readonly ViewId[];
+}
+
+export interface UserConfig {
+  readonly name: string;
+  readonly password: Secret | undefined;
+  /** bcrypt. */
+  readonly passwordHash: Secret | undefined;
+  readonly access: UserAccess;
+}
+
+export interface RuleConfig {
+  /** A user name, `anonymous` or `*` (everybody who logged in). */
+  readonly who: string;
+  /** Patterns of canonical names: `*` within and across components. */
+  readonly names: readonly string[];
+  /** Patterns of view ids; default: main and whatever is defined, see auth/rules.ts. */
+  readonly views: readonly string[] | undefined;
+  readonly may: readonly Action[];
+}
+
+export interface Config {
+  /** Resolved: at least 1; memory storage always 1. */
+  readonly workers: number;
+  readonly listeners: readonly ListenerConfig[];
+  readonly trustedProxies: readonly string[];
+  readonly storage: { readonly driver: 'filesystem'; readonly root: string } | { readonly driver: 'memory' };
+  readonly views: { readonly hostSuffix: string | undefined; readonly define: readonly ViewConfig[] };
+  readonly tagStalenessMs: number;
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly fillDetachedMs: number;
+  readonly auth: {
+    /** False where nothing about auth is configured: loopback only, anybody there may push. */
+    readonly configured: boolean;
+    readonly keyFile: string;
+    readonly anonymous: AnonymousAccess;
+    readonly users: readonly UserConfig[];
+    readonly htpasswd: string | undefined;
+    readonly rules: readonly RuleConfig[];
+  };
+  readonly limits: {
+    /** Bound on the buffers of bodies in flight, in one process. */
+    readonly memoryBytes: number;
+    readonly manifestBytes: number;
+    /** Bound on one blob. */
+    readonly blobBytes: number;
+    /** Uploads untouched for longer are swept. */
+    readonly uploadsMs: number;
+    /** A client that takes or gives no byte for so long is cut off. */
+    readonly stallMs: number;
+    /** How long a stopping server waits for requests in flight. */
+    readonly drainMs: number;
+  };
+}

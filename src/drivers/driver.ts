@@ -1,0 +1,165 @@
+/**
+ * The contract of a storage driver: bytes by key. Drivers know nothing of registries; what the keys mean is
+ * `content/keys.ts`. Every driver passes `driver.contract.ts` (DESIGN section 5, PROTOCOL "Stores").
+ *
+ * Keys are `/`-separated components of [A-Za-z0-9._:@[\]~+-], never empty, never `.` or `..`; a component may be
+ * longer than a file name may be. No key is a proper prefix (at a `/`) of another.
+ * Absence is `undefined`, never an error.
+ */
+
+export interface CallOptions {
+  /** Ends the call early; it then rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a store knows of an object without reading it. */
+export interface Stat {
+  readonly size: number;
+  /** By the store's clock, milliseconds since the epoch. */
+  readonly modifiedMs: number;
+  /** Changes whenever the object is replaced; equal stamps mean equal bytes. */
+  readonly stamp: string;
+}
+
+export interface Entry extends Stat {
+  readonly key: string;
+}
+
+/** A small object read whole. */
+export interface Value extends Stat {
+  readonly bytes: Buffer;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Only if nothing stands at the key; else DriverError `exists`. Not a lock on every store: use `claim` to coordinate. */
+  readonly when?: 'absent';
+  /**
+   * `now` (default): durable against power loss when the call returns.
+   * `later`: visible at once and safe from the death of this process; durable after `sync`.
+   */
+  readonly durable?: 'now' | 'later';
+}
+
+/** Both ends inclusive, in bytes, as in HTTP. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** An object opened for reading. What was opened stays readable after the key is deleted, until closed. */
+export interface Source {
+  readonly stat: Stat;
+  /**
+   * Random access where the store has it (filesystem, memory): reads at most `into.length` bytes from `position`,
+   * returns how many (0 at the end). The caller owns the buffer, so bodies can flow through a bounded pool.
+   */
+  readonly read?: (into: Uint8Array, position: number) => Promise<number>;
+  /** The bytes of the range in order. Chunks are the consumer's to keep. Destroying the iterator frees what it holds. */
+  stream(range: ByteRange, options?: CallOptions): AsyncIterable<Buffer>;
+  close(): Promise<void>;
+}
+
+/** Where a gathered object stands; JSON-able, so that any process over the store can go on with it. */
+export interface AssemblyState {
+  /** The key prefix that the bytes in progress live under, e.g. `uploads/<id>`. */
+  readonly prefix: string;
+  /** Bytes gathered so far by finished attempts. */
+  readonly offset: number;
+  /** The driver's own. */
+  readonly parts: unknown;
+}
+
+/** One attempt at adding bytes. */
+export interface Appender {
+  /**
+   * Adds bytes after those before. Resolves when more may be given (backpressure); at most a bounded amount is in
+   * flight. The chunk must not be changed until the promise settles, and may be reused afterwards.
+   */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Ends the attempt and returns the new state with everything written; on a filesystem not yet durable. */
+  finish(): Promise<AssemblyState>;
+  /** Gives the attempt up; the state it began from stays good where nobody else went on from it. */
+  abandon(): Promise<void>;
+}
+
+/**
+ * Multi-part writing that becomes visible in one step (filesystem: file and rename; object stores: segments).
+ * Each attempt owns the bytes from its beginning: an attempt begun later takes them over, and the earlier one's
+ * next write, finish or complete fails with DriverError `superseded`.
+ */
+export interface Assemblies {
+  /** A fresh state; writes nothing. */
+  create(prefix: string): AssemblyState;
+  append(state: AssemblyState, options?: CallOptions): Promise<Appender>;
+  /** Reads what finished attempts gathered. Where `growing`, what the running attempt wrote so far is readable too. */
+  open(state: AssemblyState, options?: CallOptions): Promise<Source | undefined>;
+  /** Makes the bytes visible at `key`; durable after `sync([key])`. Consumes the state. */
+  complete(state: AssemblyState, key: string, options?: CallOptions): Promise<Stat>;
+  /** Removes everything under the prefix that the driver made. */
+  discard(state: AssemblyState, options?: CallOptions): Promise<void>;
+  /** Whether `open` on a running attempt's state shows bytes as they are written, in every process of the machine. */
+  readonly growing: boolean;
+}
+
+/** The outcome of a claim: whoever claimed first is the winner, everybody learns the value. */
+export interface Claimed {
+  readonly won: boolean;
+  readonly value: Buffer;
+}
+
+export interface Driver {
+  readonly kind: string;
+  /** `strict`: a claim is decided when the call returns. `settle`: nobody believes one younger than the settling time. */
+  readonly claims: 'strict' | 'settle';
+  /** How long a listing may miss what a point read shows, in seconds. */
+  readonly listingLagSeconds: number;
+  head(key: string, options?: CallOptions): Promise<Stat | undefined>;
+  /** Whole small object. `maxBytes` (default 16 MiB) guards against reading a blob by mistake: DriverError `permanent`. */
+  get(key: string, options?: CallOptions & { readonly maxBytes?: number }): Promise<Value | undefined>;
+  open(key: string, options?: CallOptions): Promise<Source | undefined>;
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat>;
+  /** Keys beginning with `prefix` (any text, not only whole components) in byte order, from after `startAfter`. */
+  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry>;
+  /**
+   * The next level only: the distinct components that follow `prefix` (which ends in `/`), in byte order; `true` where
+   * the component is a whole key.
+   */
+  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }>;
+  /** Absent keys are no error. */
+  delete(keys: readonly string[], options?: CallOptions): Promise<void>;
+  /** A barrier: everything written at these keys is durable when it returns. Absent keys are no error. */
+  sync(keys: readonly string[], options?: CallOptions): Promise<void>;
+  /** The only coordination primitive: `value` is written if nobody claimed before. Durable. */
+  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed>;
+  /**
+   * Where a look costs microseconds (filesystem, memory): the stamp of what stands at the key now, '' where nothing
+   * does. Caches validate with it on every use; where it is missing they go by age.
+   */
+  readonly stampNow?: (key: string) => string;
+  readonly assemblies: Assemblies;
+  /** A signed URL a client may be sent to, where the store has such a thing. */
+  redirect?(key: string, options?: CallOptions): Promise<string | undefined>;
+  /** Is the store usable, for reading and writing? Rejects with the reason. */
+  check(options?: CallOptions): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * exists: a condition failed. superseded: somebody took the assembly over. full: no space or quota left.
+ * retryable: may work later. permanent: will not.
+ */
+export type DriverFailure = 'exists' | 'superseded' | 'full' | 'retryable' | 'permanent';
+
+export class DriverError extends Error {
+  override readonly name = 'DriverError';
+  readonly failure: DriverFailure;
+
+  constructor(failure: DriverFailure, message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.failure = failure;
+  }
+}
+
+export function isDriverError(error: unknown, ...failures: DriverFailure[]): error is DriverError {
+  return error instanceof DriverError && (failures.length === 0 || failures.includes(error.failure));
+}
