@@ -3,13 +3,24 @@
  * This file is the contract; the work is in the files beside it.
  */
 import type { Digest } from '../oci/digest.ts';
-import type { AssemblyState, ByteRange } from '../drivers/driver.ts';
+import type { AssemblyState, ByteRange, Source } from '../drivers/driver.ts';
 import type { RemoteBlob } from './upstream.ts';
 
 export interface FillJob {
   readonly digest: Digest;
   /** From a descriptor, where known; what upstream says must agree. */
   readonly size: number | undefined;
+  /**
+   * Whom `download` asks, e.g. the canonical name. That upstream has no such blob, or failed, holds for jobs of the same
+   * origin only: one of another origin that followed then starts a fill of its own.
+   */
+  readonly origin?: string | undefined;
+  /**
+   * Opens the blob where it is stored by now. Asked after winning the lead, since a fill may have ended between the
+   * look that found nothing and `open`, and by a reader that came just as a fill in another worker ended. Without it
+   * such a reader downloads again.
+   */
+  stored?(signal: AbortSignal): Promise<Source | undefined>;
   /** Opens the download at an offset; undefined where upstream has no such blob. */
   download(start: number, signal: AbortSignal): Promise<RemoteBlob | undefined>;
   /** Called once, after the digest was verified: makes the gathered bytes a stored, linked blob. `id` names the generation. */

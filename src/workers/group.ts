@@ -13,9 +13,9 @@ export type FollowEvent =
 
 export interface Leading {
   readonly role: 'leader';
-  /** Tells every follower; one that joins later is told the latest first. */
+  /** Tells every follower; one that joins later is told the latest first. Supersedes what was announced before: a slow follower misses some. */
   announce(message: Message): void;
-  /** How many other workers follow now; `onFollowers` hears changes. */
+  /** Gives the lead up; whoever joins next leads. */
   end(lastWord: Message): void;
 }
 
@@ -28,7 +28,10 @@ export interface Group {
   /** This worker's number, unique in the group. */
   readonly id: number;
   readonly size: number;
-  /** The first to join a key leads it until it ends it or dies; all others follow. */
+  /**
+   * The first to join a key leads it until it ends it or dies; all others follow. `followersChanged` tells a leader how
+   * many follow now.
+   */
   join(key: string, follow: (event: FollowEvent) => void, followersChanged: (count: number) => void): Promise<Leading | Following>;
   /** Tells all other workers; resolves once each has handled it, or after a second. */
   broadcast(topic: string, message: Message): Promise<void>;
