@@ -1,0 +1,69 @@
+/** A private docker daemon (see the script `dockerd`) and Docker's own CLI talking to it. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { attempt, run, type CommandOptions, type CommandResult } from './command.ts';
+import { Daemon } from './daemon.ts';
+
+export interface DockerOptions {
+  /** A short path: see the script. Made if absent. */
+  readonly dir: string;
+  /** URLs that it asks for Docker Hub's images first. */
+  readonly mirrors?: readonly string[];
+  /** Authorities that it trusts instead of the system's. */
+  readonly caFile?: string;
+  /** The user's logins, by registry: for Docker Hub `https://index.docker.io/v1/`. */
+  readonly logins?: Readonly<Record<string, { readonly username: string; readonly password: string }>>;
+}
+
+export class Docker implements AsyncDisposable {
+  readonly #daemon: Daemon;
+  readonly #socket: string;
+  readonly #home: string;
+
+  private constructor(daemon: Daemon, socket: string, home: string) {
+    this.#daemon = daemon;
+    this.#socket = socket;
+    this.#home = home;
+  }
+
+  static async start(options: DockerOptions): Promise<Docker> {
+    const home = join(options.dir, 'home');
+    const socket = join(options.dir, 'docker.sock');
+    await mkdir(home, { recursive: true });
+    await writeFile(join(options.dir, 'daemon.json'), JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }));
+    const auths = Object.entries(options.logins ?? {}).map(([registry, { username, password }]) => [
+      registry,
+      { auth: Buffer.from(`${username}:${password}`).toString('base64') },
+    ]);
+    await writeFile(join(home, 'config.json'), JSON.stringify({ auths: Object.fromEntries(auths) }));
+    const daemon = await Daemon.start({
+      program: join(import.meta.dirname, 'dockerd'),
+      args: [options.dir],
+      ...(options.caFile !== undefined && { env: { SSL_CERT_FILE: options.caFile } }),
+      ready: (output) => output.includes('API listen on'),
+    });
+    return new Docker(daemon, socket, home);
+  }
+
+  get output(): string {
+    return this.#daemon.output;
+  }
+
+  /** The CLI with these arguments; gives its stdout. */
+  run(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    return run('docker', args, this.#options(options));
+  }
+
+  /** As `run`, for a call that may fail. */
+  attempt(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return attempt('docker', args, this.#options(options));
+  }
+
+  #options(options: CommandOptions): CommandOptions {
+    return { ...options, env: { DOCKER_HOST: `unix://${this.#socket}`, DOCKER_CONFIG: this.#home, HOME: this.#home, ...options.env } };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemon.stop();
+  }
+}
