@@ -1,0 +1,15 @@
+/** Waiting as an argument, so that tests decide when time has passed. */
+
+export interface Timers {
+  /** Runs the task once, `ms` milliseconds from now, unless the returned function is called before. */
+  after(ms: number, task: () => void): () => void;
+}
+
+/** The process's own. A pending task does not keep the process alive. */
+export const systemTimers: Timers = {
+  after(ms, task) {
+    const timer = setTimeout(task, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
