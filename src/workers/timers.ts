@@ -5,11 +5,10 @@ export interface Timers {
   after(ms: number, task: () => void): () => void;
 }
 
-/** The process's own. A pending task does not keep the process alive. */
+/** The process's own. A pending task keeps the process alive: whoever closes cancels. */
 export const systemTimers: Timers = {
   after(ms, task) {
     const timer = setTimeout(task, ms);
-    timer.unref();
     return () => clearTimeout(timer);
   },
 };
