@@ -1,0 +1,69 @@
+/**
+ * The grammars of single words in the configuration file. Each function says what was expected, or gives undefined
+ * where the word is good.
+ */
+import { BlockList, isIP } from 'node:net';
+import { isHost, parseViewId } from '../oci/name.ts';
+import { parseAddress } from './address.ts';
+
+export type ProblemOf = (word: string) => string | undefined;
+
+export const addressProblem: ProblemOf = (word) =>
+  parseAddress(word) === undefined ? 'expected host:port, such as localhost:5000, 0.0.0.0:5000 or [::]:5000' : undefined;
+
+/** Where clients find us: the distribution API begins at the root of a host, so there is no path. */
+export const originProblem: ProblemOf = (word) => {
+  const url = parseHttpUrl(word);
+  return url === undefined || url.pathname !== '/' ? 'expected http(s)://host[:port], without a path or credentials' : undefined;
+};
+
+export const registryUrlProblem: ProblemOf = (word) =>
+  parseHttpUrl(word) === undefined ? 'expected an http(s) URL, without credentials (which go into username and passwordFile), query or fragment' : undefined;
+
+/** A host as names spell it (DESIGN section 3): only these can be told from the first part of a path. */
+export const registryHostProblem: ProblemOf = (word) => {
+  if (word === 'index.docker.io' || word === 'registry-1.docker.io') return 'expected docker.io, which is what names call this registry';
+  if (word.endsWith('.view')) return 'expected a registry host; names that end in .view are views';
+  const spelt = word === 'localhost' || word.includes('.') || word.includes(':');
+  return isHost(word) && spelt ? undefined : 'expected a registry host as in names, such as docker.io or registry.example.org:5000';
+};
+
+export const domainProblem: ProblemOf = (word) =>
+  isHost(word) && !word.includes(':') ? undefined : 'expected a lower-case domain without a leading dot or a port, such as views.example.org';
+
+export const viewProblem: ProblemOf = (word) => {
+  try {
+    parseViewId(word);
+    return undefined;
+  } catch {
+    return 'expected the name of a view: up to 63 of [a-z0-9-], like a host name without dots';
+  }
+};
+
+export const networkProblem: ProblemOf = (word) => {
+  const [address = '', prefix] = word.split('/', 2);
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+  try {
+    const list = new BlockList();
+    if (prefix === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN, family);
+    return word === [address, prefix].filter((part) => part !== undefined).join('/') ? undefined : NETWORK;
+  } catch {
+    return NETWORK;
+  }
+};
+
+const NETWORK = 'expected an IP address or a network such as 10.0.0.0/8';
+
+/** Basic authentication ends a user's name at the first colon; rules give two names a meaning. */
+export const userNameProblem: ProblemOf = (word) =>
+  /^[^:\p{Cc}]+$/u.test(word) && word !== 'anonymous' && word !== '*' ? undefined : 'expected a name without colons that is not anonymous or *';
+
+export const bcryptProblem: ProblemOf = (word) =>
+  /^\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/.test(word) ? undefined : 'expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon';
+
+function parseHttpUrl(text: string): URL | undefined {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
+  return url.username === '' && url.password === '' && url.search === '' && url.hash === '' ? url : undefined;
+}
