@@ -1,0 +1,124 @@
+/**
+ * Every key of the configuration file: its type, its default, and the description that editors, `umbra config schema`
+ * and docs/configure.md show. Knows one value at a time; what holds between values is `resolve.ts`.
+ */
+import * as v from 'valibot';
+import { namePatternProblem, viewPatternProblem } from '../auth/pattern.ts';
+import { countOr, duration, flag, list, map, oneOf, record, secret, size, text, viewId } from './kinds.ts';
+import type { Kind } from './kinds.ts';
+import type { Settings } from './settings.ts';
+import { addressProblem, bcryptProblem, domainProblem, networkProblem, originProblem, registryHostProblem, registryUrlProblem, userNameProblem, viewProblem } from './words.ts';
+
+const DEFAULT_UPSTREAMS = ['docker.io', 'quay.io', 'ghcr.io', 'gcr.io', 'registry.k8s.io', 'mcr.microsoft.com', 'public.ecr.aws'];
+const MANY_WORKERS = 256;
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const listener = map('A socket to serve on.', {
+  address: text('Where to listen: `host:port`, with an IPv6 host in brackets. `localhost` is both 127.0.0.1 and ::1; port 0 is any free one.', addressProblem),
+  publicUrl: v.optional(
+    text('What clients are told where they need a whole URL, e.g. as the realm of tokens. Not set: as the client called the server.', originProblem),
+  ),
+  tls: v.optional(
+    map('HTTPS instead of HTTP. Both files are read again when they change.', {
+      cert: text('PEM file of the certificate and its chain.'),
+      key: text('PEM file of the private key.'),
+    }),
+  ),
+  view: v.optional(viewId('The view that is served where a request names no other.'), 'main'),
+  upstream: v.optional(text('The registry that a name without a host means.', registryHostProblem), 'docker.io'),
+  mirror: v.optional(flag('Pull only, and never asks for credentials: for clients that would send it those of another registry.'), false),
+});
+
+const storage = map('Where images are kept.', {
+  driver: oneOf('`filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker.', ['filesystem', 'memory']),
+  root: v.optional(text('The folder of a filesystem. Not set: `./umbra-data`.')),
+});
+
+const views = map('Sets of repositories that shadow their parents.', {
+  hostSuffix: v.optional(text('Requests to `<view>.<suffix>` are for that view.', domainProblem)),
+  define: v.optional(
+    record(
+      'Views besides `main`, `upstream` and `approved`, which are always there.',
+      viewProblem,
+      map('A view.', { parents: v.optional(list('Where to look for what the view does not have, in this order.', viewId('A view.')), []) }),
+    ),
+    {},
+  ),
+});
+
+const upstream = map('A registry to pull from.', {
+  url: v.optional(text('Where it answers. Not set: `https://<host>`, and `https://registry-1.docker.io` for docker.io.', registryUrlProblem)),
+  policy: v.optional(
+    oneOf('What is pulled that no view has: `proxy` asks the registry, `approved` gives what the view `approved` has, `local` gives nothing.', ['proxy', 'approved', 'local']),
+    'proxy',
+  ),
+  ttl: v.optional(duration('How long a tag is served before the registry is asked whether it moved.', { timer: false }), '60s'),
+  negativeTtl: v.optional(duration('How long the registry is not asked again for what it does not have.', { timer: false }), '5s'),
+  username: v.optional(text('Whom to log in as.')),
+  password: v.optional(secret('The password for `username`.')),
+  passwordFile: v.optional(text('A file that holds the password.')),
+  ca: v.optional(text('PEM file, or PEM text, of authorities to trust besides the usual ones.')),
+  timeout: v.optional(duration('How long to wait for a connection, an answer, or the next bytes of one.', { min: 1 }), '10s'),
+});
+
+const user = map('Somebody who can log in. Give one of the four passwords.', {
+  name: text('What the user logs in as.', userNameProblem),
+  password: v.optional(secret('In plain text.')),
+  passwordFile: v.optional(text('A file that holds it in plain text.')),
+  passwordHash: v.optional(secret('Its bcrypt hash, as `htpasswd -nB name` prints it after the colon.', bcryptProblem)),
+  passwordHashFile: v.optional(text('A file that holds the bcrypt hash.')),
+  access: v.optional(
+    oneOf('What the user may do where no rule speaks of them: `push` includes pulling and deleting, `admin` is everything, whatever rules say.', ['pull', 'push', 'admin']),
+    'pull',
+  ),
+});
+
+const rule = map('Lets somebody do something. Whom a rule speaks of may do what rules say, and `access` no longer counts.', {
+  who: text('A user, `anonymous`, or `*` for everybody who logged in.'),
+  names: atLeastOne(list('Patterns of whole names, in which `*` stands for anything.', text('A pattern such as docker.io/org/*.', namePatternProblem))),
+  views: v.optional(
+    atLeastOne(list('Patterns of views. `approved` and `upstream` are only ever meant where they are spelled out.', text('A pattern such as change-*.', viewPatternProblem))),
+  ),
+  may: atLeastOne(list('What is allowed; each word stands for itself alone.', oneOf('An action.', ['pull', 'push', 'delete', 'admin']))),
+});
+
+const auth = map('Who may do what. Without any of it, anybody on this machine may push, and the server listens to no other.', {
+  keyFile: v.optional(text('The key that signs tokens: made on first start, shared by the nodes of one registry, kept out of the storage.'), './umbra-data.key'),
+  anonymous: v.optional(
+    oneOf('What may be done without logging in; `push` includes pulling and deleting. Not set: `pull`, but `push` where no auth is configured.', ['none', 'pull', 'push']),
+  ),
+  users: v.optional(list('Who can log in.', user)),
+  htpasswd: v.optional(text('A file of more users, with bcrypt hashes. They may push where no rule speaks of them. Read again when it changes.')),
+  rules: v.optional(list('What users may do, name by name.', rule)),
+});
+
+const limits = map('Bounds.', {
+  memory: v.optional(size('For the buffers of all bodies in flight, in each process.', { min: 16 * MIB }), '128MiB'),
+  manifestBytes: v.optional(size('The largest manifest.', { min: KIB, max: 16 * MIB }), '4MiB'),
+  blobBytes: v.optional(size('The largest blob.', { min: 1 }), '64GiB'),
+  uploads: v.optional(duration('Uploads that nobody touched for so long are removed.', { min: 1, timer: false }), '1d'),
+  stall: v.optional(duration('A client that neither takes nor gives a byte for so long is cut off.', { min: 1 }), '60s'),
+  drain: v.optional(duration('How long a server that stops waits for requests in flight.'), '30s'),
+});
+
+/** The root of the file. `{}` is valid, and means the defaults. */
+export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
+  workers: v.optional(countOr('How many processes serve; `auto` is one for each processor.', 'auto', { min: 1, max: MANY_WORKERS }), 'auto'),
+  listeners: v.optional(atLeastOne(list('Where to serve.', listener)), [{ address: 'localhost:5000' }]),
+  trustedProxies: v.optional(list('Whose X-Forwarded-* headers are believed.', text('An IP address or a network.', networkProblem)), []),
+  storage: v.optional(storage, { driver: 'filesystem' }),
+  views: v.optional(views, {}),
+  tagStaleness: v.optional(duration('How late a tag moved on another node may be seen; the workers of one node see it at once.'), '1s'),
+  upstreams: v.optional(
+    record('The registries to pull from, by their hosts in names. A list here replaces the default one; `{}` is none. Other hosts are local.', registryHostProblem, upstream),
+    Object.fromEntries(DEFAULT_UPSTREAMS.map((host) => [host, {}])),
+  ),
+  fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left.'), '60s'),
+  auth: v.optional(auth, {}),
+  limits: v.optional(limits, {}),
+});
+
+function atLeastOne<Item>(items: Kind<Item[]>): Kind<Item[]> {
+  return v.pipe(items, v.minLength(1, 'expected at least one, got an empty list'));
+}
