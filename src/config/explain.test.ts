@@ -1,0 +1,138 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { explain, formatOrigin, formatValue, inWords } from './explain.ts';
+import { settingsJsonSchema } from './json-schema.ts';
+import { loadConfig } from './load.ts';
+import type { Loaded } from './load.ts';
+
+const EVERYTHING = `
+workers: \${WORKERS:-2}
+listeners:
+  - address: "[::]:\${PORT}"
+    publicUrl: https://registry.example.org
+    tls: { cert: secret, key: secret }
+    upstream: quay.io
+    mirror: true
+  - address: localhost:0
+    view: staging
+trustedProxies: [127.0.0.1, \${PROXY}]
+storage: { driver: filesystem, root: images }
+views: { hostSuffix: views.example.org, define: { staging: { parents: [main] }, approved: {} } }
+tagStaleness: 250ms
+upstreams:
+  docker.io: { policy: approved, ttl: 90s, username: me, passwordFile: secret }
+  localhost:5001: { url: "http://localhost:5001", password: \${PASSWORD}, username: me }
+auth:
+  keyFile: keys
+  users:
+    - { name: ci, password: "in plain text", access: push }
+  htpasswd: secret
+  rules:
+    - { who: ci, names: ["docker.io/org/*", "quay.io/*"], views: [main, "change-*"], may: [pull, push] }
+limits: { memory: 64MiB, manifestBytes: 1000000, blobBytes: 1GiB, uploads: 36h, stall: 30s, drain: 0 }
+`;
+const ENV = { PORT: '5000', PROXY: 'fd00::/8', PASSWORD: 'hunter2' };
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'umbra-explain-'));
+  writeFileSync(join(folder, 'secret'), 'from a file\n');
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function load(text: string, env: Record<string, string> = {}): Promise<Loaded> {
+  writeFileSync(join(folder, 'umbra.yaml'), text);
+  return loadConfig('umbra.yaml', { cwd: folder, env, processors: 2 });
+}
+
+/** Rows as `key: value <- origin; note`. */
+async function lines(text: string, env: Record<string, string> = {}): Promise<string[]> {
+  return explain(await load(text, env)).map(
+    ({ key, value, origin, note }) => `${key}: ${formatValue(value)} <- ${formatOrigin(origin)}${note === undefined ? '' : `; ${note}`}`.replaceAll(folder, '.'),
+  );
+}
+
+describe('every value is told with where it comes from', () => {
+  test.each([
+    // defaults, where the file does not say, or only says something else
+    'tagStaleness: 1s <- default',
+    'upstreams.docker.io.url: https://registry-1.docker.io <- default',
+    'upstreams.docker.io.negativeTtl: 5s <- default',
+    'listeners[0].view: main <- default',
+    'listeners[0].tls: (not set) <- default',
+    'storage.root: ./umbra-data <- default',
+    'views.define: {} <- default',
+    'auth.anonymous: pull <- default; auth is configured',
+    // the file
+    'listeners[0].address: localhost:5000 <- umbra.yaml:2',
+    'trustedProxies: [127.0.0.1, ::1] <- umbra.yaml:3',
+    'upstreams.docker.io.policy: local <- umbra.yaml:4',
+    'auth.users[0].name: ci <- umbra.yaml:6',
+    // the environment
+    'upstreams.docker.io.ttl: 2m <- environment variable TTL (umbra.yaml:4)',
+    'upstreams.docker.io.username: a-b <- environment variables A, B (umbra.yaml:4)',
+    'auth.users[0].password: *** <- environment variable PASSWORD (umbra.yaml:6)',
+    // other files
+    'upstreams.docker.io.password: *** <- file ./secret (umbra.yaml:4)',
+    // a value that is not what the file says
+    'workers: 2 <- umbra.yaml:1; auto, with 2 processors',
+  ])('%s', async (line) => {
+    const text = [
+      'workers: auto',
+      'listeners: [{ address: localhost:5000 }]',
+      'trustedProxies: [127.0.0.1, ::1]',
+      'upstreams: { docker.io: { policy: local, ttl: ${TTL}, username: "${A}-${B}", passwordFile: secret } }',
+      'auth:',
+      '  users: [{ name: ci, password: ${PASSWORD} }]',
+    ].join('\n');
+    expect(await lines(text, { TTL: '120s', A: 'a', B: 'b', PASSWORD: 'x' })).toContain(line);
+  });
+
+  test.each([
+    ['storage: { driver: memory }\nworkers: 4', 'workers: 1 <- umbra.yaml:2; memory storage means one worker'],
+    ['trustedProxies: ["${A}"]', 'trustedProxies: [127.0.0.1] <- environment variable A (umbra.yaml:1)'],
+    ['fillDetached: ${UNSET:-5s}', 'fillDetached: 5s <- umbra.yaml:1'],
+    ['upstreams: {}', 'upstreams: {} <- umbra.yaml:1'],
+  ])('%s', async (text, line) => {
+    expect(await lines(text, { A: '127.0.0.1' })).toContain(line);
+  });
+});
+
+test('no secret is shown', async () => {
+  const rows = explain(await load(EVERYTHING, ENV));
+  const shown = JSON.stringify(rows);
+  for (const secret of ['hunter2', 'from a file', 'in plain text']) expect(shown).not.toContain(secret);
+  expect(rows.filter(({ value }) => value === '***').map(({ key }) => key)).toEqual([
+    'upstreams.docker.io.password',
+    'upstreams.localhost:5001.password',
+    'auth.users[0].password',
+  ]);
+});
+
+test('every key of the file is among the rows', async () => {
+  const rows = explain(await load(EVERYTHING, ENV)).map(({ key }) => key.replace(/\[\d+\]/g, '[]'));
+  const { properties = {} } = settingsJsonSchema();
+  const leaves = Object.entries(properties).flatMap(([key, schema]) => leavesOf(schema, key));
+  expect(leaves.length).toBeGreaterThan(35);
+  expect(leaves.filter((leaf) => !leaf.endsWith('File') || leaf === 'auth.keyFile').filter((leaf) => !rows.some((row) => matches(row, leaf)))).toEqual([]);
+
+  function leavesOf(schema: unknown, key: string): string[] {
+    const { properties: own, items, additionalProperties: chosen } = schema as { properties?: object; items?: { properties?: object }; additionalProperties?: object | false }; // as JSON Schema has it
+    if (own !== undefined) return Object.entries(own).flatMap(([name, child]) => leavesOf(child, `${key}.${name}`));
+    if (items?.properties !== undefined) return leavesOf(items, `${key}[]`);
+    return typeof chosen === 'object' ? leavesOf(chosen, `${key}.*`) : [key];
+  }
+  function matches(row: string, leaf: string): boolean {
+    const [before = '', after = ''] = leaf.split('*');
+    return row.startsWith(before) && row.endsWith(after);
+  }
+});
+
+test('what is explained means the same when it is a configuration file', async () => {
+  const { config } = await load(EVERYTHING, ENV);
+  // JSON is YAML. Secrets are shown as ***, so they are compared by that.
+  const again = await load(JSON.stringify(inWords(config)));
+  expect(JSON.stringify(again.config)).toBe(JSON.stringify(config));
+});
