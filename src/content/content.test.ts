@@ -1,0 +1,246 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { memoryDriver } from '../drivers/memory.ts';
+import type { Driver } from '../drivers/driver.ts';
+import { digestOf, type Digest } from '../oci/digest.ts';
+import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
+import type { Name } from '../oci/name.ts';
+import { content, type Content } from './content.ts';
+import { keys, type Repo, type ViewUid } from './keys.ts';
+import type { Need } from './manifests.ts';
+
+const repo: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/app' as Name };
+const other: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/other' as Name };
+
+let driver: Driver;
+let store: Content;
+let nowMs: number;
+let ids: number;
+
+beforeEach(() => {
+  nowMs = 1_000_000;
+  ids = 0;
+  driver = memoryDriver({ clock: () => nowMs });
+  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, manifestCacheBytes: 1024 * 1024 });
+});
+
+async function upload(text: string, into: Repo = repo): Promise<Need> {
+  const digest = digestOf(Buffer.from(text));
+  const session = await store.uploads.create(into, 'sha256');
+  const poured = await store.uploads.append(session, async (appender, hash) => {
+    hash.update(Buffer.from(text));
+    await appender.write(Buffer.from(text));
+    return {};
+  });
+  return { digest, ...(await store.uploads.finish(poured, digest)) };
+}
+
+function imageOf(config: Need, layers: readonly Need[], extra: object = {}): Buffer {
+  const descriptor = (need: Need): object => ({ mediaType: 'application/octet-stream', digest: need.digest, size: need.size });
+  return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config: descriptor(config), layers: layers.map(descriptor), ...extra }));
+}
+
+async function push(bytes: Buffer, blobs: readonly Need[], tags: readonly string[], into: Repo = repo): Promise<Digest> {
+  const digest = digestOf(bytes);
+  await store.manifests.commit({ repo: into, digest, bytes, facts: readManifest(bytes, ''), blobs, children: [], absent: [], tags });
+  return digest;
+}
+
+async function keysBelow(prefix: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { key } of driver.list(prefix)) found.push(key);
+  return found;
+}
+
+describe('pushing', () => {
+  it('a pushed image is found by tag and by digest, and its blobs through their links', async () => {
+    const [config, layer] = [await upload('config'), await upload('layer')];
+    const bytes = imageOf(config, [layer]);
+    const digest = await push(bytes, [config, layer], ['latest']);
+    const tagged = await store.manifests.tagged(repo, 'latest');
+    expect(tagged?.tag.digest).toBe(digest);
+    const record = await store.manifests.find(repo, digest);
+    expect(record && (await store.manifests.bytes(repo, digest, record))).toEqual(bytes);
+    const link = await store.links.find(repo, layer.digest);
+    const found = link && (await store.links.open(repo, layer.digest, link));
+    expect(found?.source.stat.size).toBe('layer'.length);
+  });
+
+  it('bytes in the store give another name no right', async () => {
+    const layer = await upload('layer');
+    expect(await store.links.find(other, layer.digest)).toBeUndefined();
+  });
+
+  it('the same blob pushed to two names is stored once', async () => {
+    const first = await upload('layer');
+    const second = await upload('layer', other);
+    expect(second.generation).toBe(first.generation);
+    expect(await keysBelow(keys.generations(first.digest))).toHaveLength(1);
+    expect(await keysBelow(keys.uploads())).toEqual([]);
+  });
+
+  it('every needed blob and the manifest itself carry a back-reference of this incarnation', async () => {
+    const [config, layer] = [await upload('config'), await upload('layer')];
+    const digest = await push(imageOf(config, [layer]), [config, layer], []);
+    const record = await store.manifests.find(repo, digest);
+    for (const needed of [config.digest, layer.digest, digest]) {
+      expect(await driver.head(keys.backReference(needed, repo, `${digest}.${record?.incarnation}`)), needed).toBeDefined();
+    }
+  });
+
+  it('an empty blob can be pushed without a body', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    const digest = digestOf(new Uint8Array(0));
+    expect(await store.uploads.finish(session, digest)).toMatchObject({ size: 0 });
+    const link = await store.links.find(repo, digest);
+    expect(link?.size).toBe(0);
+  });
+
+  it('a wrong digest leaves the upload as it is', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    const poured = await store.uploads.append(session, async (appender, hash) => {
+      hash.update(Buffer.from('bytes'));
+      await appender.write(Buffer.from('bytes'));
+      return {};
+    });
+    await expect(store.uploads.finish(poured, digestOf(Buffer.from('other')))).rejects.toMatchObject({ code: 'DIGEST_INVALID' });
+    const again = await store.uploads.find(repo, session.id);
+    expect(await store.uploads.finish(again, digestOf(Buffer.from('bytes')))).toMatchObject({ size: 5 });
+  });
+
+  it('chunks that another process took are hashed again at the end', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    const pour = (text: string) => async (appender: { write(c: Uint8Array): Promise<void> }, hash: { update(c: Uint8Array): void }) => {
+      hash.update(Buffer.from(text));
+      await appender.write(Buffer.from(text));
+      return {};
+    };
+    const first = await store.uploads.append(session, pour('one '));
+    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, manifestCacheBytes: 1024 });
+    const second = await elsewhere.uploads.append(first, pour('two '));
+    expect(second.digest).toBeUndefined();
+    const third = await store.uploads.append(second, pour('three'));
+    expect(await store.uploads.finish(third, digestOf(Buffer.from('one two three')))).toMatchObject({ size: 13 });
+  });
+
+  it('what arrived before a failure is kept', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    const failure = new Error('the client left');
+    await expect(store.uploads.append(session, async (appender, hash) => {
+      hash.update(Buffer.from('half'));
+      await appender.write(Buffer.from('half'));
+      return { failure };
+    })).rejects.toBe(failure);
+    expect((await store.uploads.find(repo, session.id)).assembly.offset).toBe(4);
+  });
+
+  it('an upload belongs to its view and name', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    for (const wrong of [other, { ...repo, view: 'staging' as ViewUid }]) {
+      await expect(store.uploads.find(wrong, session.id)).rejects.toMatchObject({ code: 'BLOB_UPLOAD_UNKNOWN' });
+    }
+  });
+});
+
+describe('deleting', () => {
+  it('a deleted tag leaves the manifest; a deleted manifest takes its tags along', async () => {
+    const config = await upload('config');
+    const digest = await push(imageOf(config, []), [config], ['a', 'b']);
+    await store.tags.remove(repo, 'a');
+    expect(await store.manifests.tagged(repo, 'a')).toBeUndefined();
+    expect(await store.manifests.tagNames(repo)).toEqual(['b']);
+    expect(await store.manifests.remove(repo, digest)).toBe(true);
+    expect(await store.manifests.find(repo, digest)).toBeUndefined();
+    expect(await store.manifests.tagNames(repo)).toEqual([]);
+    expect(await store.manifests.remove(repo, digest)).toBe(false);
+  });
+
+  it('removes the references of the deleted incarnation only', async () => {
+    const config = await upload('config');
+    const bytes = imageOf(config, []);
+    const digest = await push(bytes, [config], ['a']);
+    const before = await store.manifests.find(repo, digest);
+    await store.manifests.remove(repo, digest);
+    await push(bytes, [config], ['a']);
+    const after = await store.manifests.find(repo, digest);
+    expect(after?.incarnation).not.toBe(before?.incarnation);
+    expect(await driver.head(keys.backReference(config.digest, repo, `${digest}.${before?.incarnation}`))).toBeUndefined();
+    expect(await driver.head(keys.backReference(config.digest, repo, `${digest}.${after?.incarnation}`))).toBeDefined();
+    expect((await store.manifests.tagged(repo, 'a'))?.tag.digest).toBe(digest);
+  });
+
+  it('a deleted link is 404 here, and a later push makes it stand again', async () => {
+    const layer = await upload('layer');
+    expect(await store.links.remove(repo, layer.digest)).toBe(true);
+    expect(await store.links.find(repo, layer.digest)).toBeUndefined();
+    expect(await store.links.remove(repo, layer.digest)).toBe(false);
+    await upload('layer');
+    expect(await store.links.find(repo, layer.digest)).toBeDefined();
+  });
+});
+
+describe('reading a blob', () => {
+  it('a link whose generation is gone is healed from the current one, or from any', async () => {
+    const layer = await upload('layer');
+    const bytes = Buffer.from('layer');
+    for (const makeCurrent of [true, false]) {
+      const link = await store.links.find(repo, layer.digest);
+      await driver.delete([keys.data(layer.digest, link?.generation ?? layer.generation), keys.current(layer.digest)]);
+      const fresh = `fresh${makeCurrent}` as Need['generation'];
+      await driver.put(keys.data(layer.digest, fresh), bytes);
+      if (makeCurrent) await driver.put(keys.current(layer.digest), Buffer.from(fresh));
+      const found = link && (await store.links.open(repo, layer.digest, link));
+      expect(found?.generation).toBe(fresh);
+      expect((await store.links.find(repo, layer.digest))?.generation).toBe(fresh);
+    }
+  });
+
+  it('a link with no bytes anywhere is 503, never 404', async () => {
+    const layer = await upload('layer');
+    await driver.delete([keys.data(layer.digest, layer.generation)]);
+    const link = await store.links.find(repo, layer.digest);
+    await expect(link && store.links.open(repo, layer.digest, link)).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 503 });
+  });
+
+  it('bytes that a loss of power cut short are not taken for the blob', async () => {
+    const layer = await upload('layer');
+    await driver.put(keys.data(layer.digest, layer.generation), Buffer.from('lay'));
+    const link = await store.links.find(repo, layer.digest);
+    await expect(link && store.links.open(repo, layer.digest, link)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    const again = await upload('layer', other);
+    expect(again.generation).not.toBe(layer.generation);
+  });
+});
+
+describe('referrers', () => {
+  it('lists living manifests with the subject', async () => {
+    const config = await upload('config');
+    const subject = { mediaType: MEDIA_TYPES.ociManifest, digest: digestOf(Buffer.from('subject')), size: 7 };
+    const signature = await push(imageOf(config, [], { subject, artifactType: 'application/signature' }), [config], []);
+    const sbom = await push(imageOf(config, [], { subject, artifactType: 'application/sbom' }), [config], []);
+    expect((await store.manifests.referrers(repo, subject.digest)).map((d) => d.digest).toSorted()).toEqual([signature, sbom].toSorted());
+    await store.manifests.remove(repo, sbom);
+    expect(await store.manifests.referrers(repo, subject.digest)).toMatchObject([{ digest: signature, artifactType: 'application/signature' }]);
+  });
+});
+
+describe('sweeping abandoned uploads', () => {
+  it('removes sessions nobody touched for longer, and nothing else', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    nowMs += 10_000;
+    const young = await store.uploads.create(repo, 'sha256');
+    expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 1, kept: 1 });
+    await expect(store.uploads.find(repo, session.id)).rejects.toMatchObject({ code: 'BLOB_UPLOAD_UNKNOWN' });
+    await expect(store.uploads.find(repo, young.id)).resolves.toBeDefined();
+  });
+
+  it('a session that was finishing is doomed first, and goes a grace period later', async () => {
+    const layer = digestOf(Buffer.from('layer'));
+    const session = await store.uploads.create(repo, 'sha256');
+    await driver.put(keys.uploadState(session.id), Buffer.from(JSON.stringify({ ...session, finishing: { digest: layer, generation: session.id } })));
+    nowMs += 10_000;
+    expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 0, kept: 1 });
+    expect(await driver.head(keys.doomed(layer, session.id as Need['generation']))).toBeDefined();
+    nowMs += 10_000;
+    expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 1, kept: 0 });
+  });
+});

@@ -1,0 +1,74 @@
+/**
+ * The storage tree, drawn. Only this file knows what a key looks like (DESIGN section 5, PROTOCOL "Keys").
+ *
+ *   blobs/<alg>/<2 hex>/<hex>/data/<generation>       bytes; the generation is the id of the upload or fill that wrote them
+ *   blobs/<alg>/<2 hex>/<hex>/current                 the generation that new pushes share
+ *   blobs/<alg>/<2 hex>/<hex>/by/<view>/<name>/<who>  back-reference; <who> = <manifest digest>.<incarnation>, or an upload's id
+ *   blobs/<alg>/<2 hex>/<hex>/condemned               the collector means to remove these bytes
+ *   blobs/<alg>/<2 hex>/<hex>/doomed/<generation>     …and will: irrevocable
+ *   repos/<view>/<name>/_tags/<tag>                   TagRecord
+ *   repos/<view>/<name>/_manifests/<alg>/<hex>        ManifestRecord
+ *   repos/<view>/<name>/_blobs/<alg>/<hex>            LinkRecord: the right to read
+ *   repos/<view>/<name>/_referrers/<alg>/<hex>/<alg>/<hex>   ReferrerRecord: subject, then the manifest that refers
+ *   repos/<view>/<name>/_gone/<incarnation>           this incarnation of a manifest was deleted
+ *   uploads/<id>/…                                    sessions of pushes and fills
+ *
+ * <view> is a view's uid, never used again; <name> is `host/path`. Names cannot hold a component that begins with `_`.
+ */
+import { algorithmOf, hexOf, isDigest, type Digest } from '../oci/digest.ts';
+import type { Name } from '../oci/name.ts';
+
+/** A view's identity in storage. Views of the configuration use their name; others carry a random part. */
+export type ViewUid = string & { readonly __brand: 'ViewUid' };
+/** One writing of one manifest; a deleted and re-pushed manifest is another incarnation. */
+export type Incarnation = string & { readonly __brand: 'Incarnation' };
+/** One writing of one blob's bytes. */
+export type Generation = string & { readonly __brand: 'Generation' };
+
+/** A repository: a name in a view. */
+export interface Repo {
+  readonly view: ViewUid;
+  readonly name: Name;
+}
+
+const blob = (digest: Digest): string => {
+  const hex = hexOf(digest);
+  return `blobs/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}`;
+};
+const repoKey = (repo: Repo): string => `repos/${repo.view}/${repo.name}`;
+const split = (digest: Digest): string => `${algorithmOf(digest)}/${hexOf(digest)}`;
+
+export const keys = {
+  data: (digest: Digest, generation: Generation): string => `${blob(digest)}/data/${generation}`,
+  /** Prefix of all generations. */
+  generations: (digest: Digest): string => `${blob(digest)}/data/`,
+  current: (digest: Digest): string => `${blob(digest)}/current`,
+  condemned: (digest: Digest): string => `${blob(digest)}/condemned`,
+  doomed: (digest: Digest, generation: Generation): string => `${blob(digest)}/doomed/${generation}`,
+  backReference: (digest: Digest, repo: Repo, who: string): string => `${blob(digest)}/by/${repo.view}/${repo.name}/${who}`,
+  tag: (repo: Repo, tag: string): string => `${repoKey(repo)}/_tags/${tag}`,
+  tags: (repo: Repo): string => `${repoKey(repo)}/_tags/`,
+  manifest: (repo: Repo, digest: Digest): string => `${repoKey(repo)}/_manifests/${split(digest)}`,
+  manifests: (repo: Repo): string => `${repoKey(repo)}/_manifests/`,
+  link: (repo: Repo, digest: Digest): string => `${repoKey(repo)}/_blobs/${split(digest)}`,
+  referrer: (repo: Repo, subject: Digest, manifest: Digest): string => `${repoKey(repo)}/_referrers/${split(subject)}/${split(manifest)}`,
+  referrers: (repo: Repo, subject: Digest): string => `${repoKey(repo)}/_referrers/${split(subject)}/`,
+  gone: (repo: Repo, incarnation: Incarnation): string => `${repoKey(repo)}/_gone/${incarnation}`,
+  /** Every key of a view's repositories. */
+  repositories: (view: ViewUid): string => `repos/${view}/`,
+  upload: (id: string): string => `uploads/${id}`,
+  uploadState: (id: string): string => `uploads/${id}/state`,
+  uploads: (): string => 'uploads/',
+} as const;
+
+/** `<who>` of a manifest's back-references. */
+export function manifestReference(digest: Digest, incarnation: Incarnation): string {
+  return `${digest}.${incarnation}`;
+}
+
+/** The digest in a key that ends `<alg>/<hex>`, as under `_manifests/`, `_blobs/` and `_referrers/`. */
+export function digestAtEnd(key: string): Digest | undefined {
+  const [algorithm, hex] = key.split('/').slice(-2);
+  const text = `${algorithm}:${hex}`;
+  return isDigest(text) ? text : undefined;
+}

@@ -1,0 +1,235 @@
+/**
+ * Manifests of a repository: records, the order of a commit and of a delete (PROTOCOL "Committing"). A manifest
+ * lives while `_gone/<its record's incarnation>` is absent.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Driver } from '../drivers/driver.ts';
+import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Descriptor, ManifestFacts } from '../oci/manifest.ts';
+import { bytesMissing, type Blobs, type Stored } from './blobs.ts';
+import type { CachedRecords } from './cached.ts';
+import { eachOf, STORE_CONCURRENCY } from './each.ts';
+import { digestAtEnd, keys, manifestReference, type Generation, type Incarnation, type Repo } from './keys.ts';
+import type { Links } from './links.ts';
+import type { ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
+import type { Tags } from './tags.ts';
+
+/** A blob or child that a commit relies on. */
+export interface Need extends Stored {
+  readonly digest: Digest;
+}
+
+export interface Commit {
+  readonly repo: Repo;
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly facts: ManifestFacts;
+  /** Blobs found readable: linked into the repository, and looked at again before the commit counts. */
+  readonly blobs: readonly Need[];
+  /** Children that live in this repository: looked at again likewise. */
+  readonly children: readonly Need[];
+  /** What the manifest names but is not here (a cached manifest's blobs, sparse children): referenced only. */
+  readonly absent: readonly Digest[];
+  readonly tags: readonly string[];
+  readonly by?: string | undefined;
+  /** In the upstream view: when upstream gave this answer. */
+  readonly checkedMs?: number;
+}
+
+export interface LivingManifest {
+  readonly record: ManifestRecord;
+  readonly bytes: Buffer;
+}
+
+export interface Manifests {
+  /** The record, where the manifest lives. */
+  find(repo: Repo, digest: Digest): Promise<ManifestRecord | undefined>;
+  /** What a tag names, where both live. */
+  tagged(repo: Repo, tag: string): Promise<{ readonly tag: TagRecord; readonly record: ManifestRecord } | undefined>;
+  /** The bytes of a record; from memory where they were read before. @throws RegistryError UNAVAILABLE */
+  bytes(repo: Repo, digest: Digest, record: ManifestRecord): Promise<Buffer>;
+  /** @throws RegistryError MANIFEST_BLOB_UNKNOWN where something it relies on is being removed: the client uploads it again */
+  commit(commit: Commit): Promise<ManifestRecord>;
+  /** False where no such manifest lives here. Durable. */
+  remove(repo: Repo, digest: Digest): Promise<boolean>;
+  /** Living tags in byte order. */
+  tagNames(repo: Repo): Promise<readonly string[]>;
+  /** Descriptors of living manifests with this subject, in byte order of their digests. */
+  referrers(repo: Repo, subject: Digest): Promise<readonly Descriptor[]>;
+}
+
+export interface ManifestsDeps {
+  readonly driver: Driver;
+  readonly blobs: Blobs;
+  readonly links: Links;
+  readonly tags: Tags;
+  readonly records: CachedRecords<ManifestRecord>;
+  readonly gone: CachedRecords<object>;
+  readonly referrers: CachedRecords<ReferrerRecord>;
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  /** Bytes of manifests kept in memory. */
+  readonly cacheBytes: number;
+}
+
+export function manifests(deps: ManifestsDeps): Manifests {
+  const { driver, blobs, links, tags, records, gone, nowMs, newId } = deps;
+  const cache = new LRUCache<Digest, Buffer>({ maxSize: deps.cacheBytes, sizeCalculation: (b) => b.length + 128 });
+
+  const isGone = async (repo: Repo, incarnation: Incarnation, fresh = false): Promise<boolean> =>
+    (await gone.read(keys.gone(repo, incarnation), { fresh })) !== undefined;
+
+  async function living(repo: Repo, digest: Digest, fresh = false): Promise<ManifestRecord | undefined> {
+    const record = await records.read(keys.manifest(repo, digest), { fresh });
+    return record === undefined || (await isGone(repo, record.incarnation, fresh)) ? undefined : record;
+  }
+
+  /** The manifest's own bytes, under a generation that can be relied on once its reference is written. */
+  async function ownBytes(commit: Commit, avoid: Generation | undefined): Promise<{ stored: Stored; written: string[] }> {
+    const shared = await blobs.shareable(commit.digest, commit.bytes.length);
+    if (shared !== undefined && shared.generation !== avoid) return { stored: shared, written: [] };
+    const generation = newId() as Generation;
+    const written = await blobs.storeBytes(commit.digest, generation, commit.bytes);
+    return { stored: { generation, size: commit.bytes.length }, written };
+  }
+
+  async function unreliable(needs: readonly Need[]): Promise<Digest[]> {
+    const held = await eachOf(needs, STORE_CONCURRENCY, (need) => blobs.holds(need.digest, need));
+    return needs.filter((_, i) => held[i] !== true).map((need) => need.digest);
+  }
+
+  async function rescue(digests: readonly Digest[]): Promise<void> {
+    const condemned = await eachOf(digests, STORE_CONCURRENCY, async (digest) => ((await blobs.condemned(digest)) ? [keys.condemned(digest)] : []));
+    if (condemned.some((c) => c.length > 0)) await driver.delete(condemned.flat());
+  }
+
+  async function commitOnce(commit: Commit): Promise<ManifestRecord> {
+    const { repo, digest, facts } = commit;
+    const before = await living(repo, digest, true);
+    const incarnation = before?.incarnation ?? (newId() as Incarnation);
+    const who = manifestReference(digest, incarnation);
+    const needs = [...commit.blobs, ...commit.children];
+
+    // References first: a collector that dooms after this point must see them.
+    const referenced = [...new Set([digest, ...needs.map((n) => n.digest), ...commit.absent])];
+    const referenceKeys = await eachOf(referenced, STORE_CONCURRENCY, (d) => blobs.reference(d, repo, who));
+    const linkKeys = await eachOf(commit.blobs, STORE_CONCURRENCY, (need) => links.ensure(repo, need.digest, need));
+    let own = await ownBytes(commit, undefined);
+    // The first barrier: all that the record will promise.
+    const dataKeys = [...needs.map((n) => keys.data(n.digest, n.generation)), keys.data(digest, own.stored.generation)];
+    await driver.sync([...referenceKeys, ...linkKeys, ...dataKeys]);
+
+    const recordKey = keys.manifest(repo, digest);
+    const makeRecord = (generation: Generation): ManifestRecord => ({ ...facts, incarnation, size: commit.bytes.length, generation, pushedMs: nowMs() });
+    let record = makeRecord(own.stored.generation);
+    await records.write(recordKey, record, 'later');
+
+    // Only now may the flags of the collector be looked at, and only after them the bytes.
+    const lost = await unreliable(needs);
+    if (lost.length > 0) {
+      if (before === undefined) await markGone(repo, incarnation);
+      throw new RegistryError('MANIFEST_BLOB_UNKNOWN', `${lost.length} of the blobs of ${digest} are being removed: upload ${lost.slice(0, 3).join(', ')} again, then the manifest`, {
+        detail: { digests: lost },
+      });
+    }
+    while (!(await blobs.holds(digest, own.stored))) {
+      own = await ownBytes(commit, own.stored.generation);
+      await driver.sync([keys.data(digest, own.stored.generation)]);
+      record = makeRecord(own.stored.generation);
+      await records.write(recordKey, record, 'later');
+    }
+    await rescue(referenced);
+
+    const last = [recordKey];
+    if (facts.subject !== undefined) last.push(await writeReferrer(commit, facts.subject, incarnation));
+    for (const tag of commit.tags) last.push(await tags.write(repo, tag, tagRecord(commit, incarnation)));
+    await driver.sync(last);
+    // A deletion of this very incarnation may have come between: what was pushed must live, so it is pushed as a new one.
+    if (await isGone(repo, incarnation, true)) return await commitOnce(commit);
+    cache.set(digest, commit.bytes);
+    return record;
+  }
+
+  async function writeReferrer(commit: Commit, subject: Descriptor, incarnation: Incarnation): Promise<string> {
+    const { repo, digest, facts, bytes } = commit;
+    const key = keys.referrer(repo, subject.digest, digest);
+    const descriptor = {
+      mediaType: facts.mediaType, digest, size: bytes.length,
+      ...(facts.artifactType === undefined ? {} : { artifactType: facts.artifactType }),
+      ...(facts.annotations === undefined ? {} : { annotations: facts.annotations }),
+    };
+    await deps.referrers.write(key, { descriptor, incarnation }, 'later');
+    return key;
+  }
+
+  function tagRecord(commit: Commit, incarnation: Incarnation): TagRecord {
+    return {
+      digest: commit.digest, incarnation, mediaType: commit.facts.mediaType, size: commit.bytes.length, taggedMs: nowMs(),
+      after: NO_ENTRY,
+      ...(commit.by === undefined ? {} : { by: commit.by }),
+      ...(commit.checkedMs === undefined ? {} : { checkedMs: commit.checkedMs }),
+    };
+  }
+
+  async function markGone(repo: Repo, incarnation: Incarnation): Promise<void> {
+    await gone.write(keys.gone(repo, incarnation), {}, 'now');
+  }
+
+  return {
+    find: (repo, digest) => living(repo, digest),
+
+    async tagged(repo, name) {
+      const tag = await tags.find(repo, name);
+      if (tag === undefined) return undefined;
+      const record = await living(repo, tag.digest);
+      if (record === undefined || (record.incarnation !== tag.incarnation && (await isGone(repo, tag.incarnation)))) return undefined;
+      return { tag, record };
+    },
+
+    async bytes(repo, digest, record) {
+      const held = cache.get(digest);
+      if (held !== undefined) return held;
+      const found = await blobs.read(digest, record.generation, record.size);
+      if (found === undefined) throw bytesMissing(digest, repo);
+      cache.set(digest, found.bytes);
+      return found.bytes;
+    },
+
+    commit: commitOnce,
+
+    async remove(repo, digest) {
+      const record = await living(repo, digest, true);
+      if (record === undefined) return false;
+      await markGone(repo, record.incarnation);
+      const who = manifestReference(digest, record.incarnation);
+      const referenced = [digest, ...record.blobs.map((b) => b.digest), ...record.manifests.map((m) => m.digest)];
+      await driver.delete([...new Set(referenced)].map((d) => keys.backReference(d, repo, who)));
+      return true;
+    },
+
+    async tagNames(repo) {
+      const all = await tags.list(repo);
+      const alive = await eachOf(all, STORE_CONCURRENCY, async ([, tag]) => {
+        const record = await living(repo, tag.digest);
+        return record !== undefined && (record.incarnation === tag.incarnation || !(await isGone(repo, tag.incarnation)));
+      });
+      return all.filter((_, i) => alive[i] === true).map(([name]) => name);
+    },
+
+    async referrers(repo, subject) {
+      const found: string[] = [];
+      for await (const { key } of driver.list(keys.referrers(repo, subject))) found.push(key);
+      const listed = await eachOf(found, STORE_CONCURRENCY, async (key) => {
+        const entry = await deps.referrers.read(key);
+        const digest = digestAtEnd(key);
+        if (entry === undefined || digest === undefined || (await isGone(repo, entry.incarnation))) return [];
+        return (await living(repo, digest)) === undefined ? [] : [entry.descriptor];
+      });
+      return listed.flat();
+    },
+  };
+}
+
+/** The newest entry of a view's log. Promotion is not here yet, so every log is empty. */
+const NO_ENTRY = 0;

@@ -1,0 +1,149 @@
+/**
+ * Lists: tags, referrers and the catalogue, as unions over the views walked and, under `proxy`, upstream's
+ * (DESIGN section 4; distribution-spec "Listing Tags", "Listing Referrers").
+ */
+import type { Content } from '../content/content.ts';
+import { keys } from '../content/keys.ts';
+import type { Driver } from '../drivers/driver.ts';
+import type { Digest } from '../oci/digest.ts';
+import { hasCode, RegistryError } from '../oci/errors.ts';
+import type { Descriptor } from '../oci/manifest.ts';
+import { hostOf, isTag, type Name } from '../oci/name.ts';
+import type { View, Views } from '../views/views.ts';
+import { warning } from './answer.ts';
+import type { PullThrough } from './pull-through.ts';
+import type { Resolver } from './resolve.ts';
+
+export interface Listing<T> {
+  readonly items: readonly T[];
+  /** A `Warning` header's value: upstream could not be asked, so something may be missing. */
+  readonly warning?: string;
+}
+
+/** One page of a sorted list; `more` where another follows. */
+export interface Page<T> extends Listing<T> {
+  readonly more: boolean;
+}
+
+export interface PageRequest {
+  /** At most so many; all where absent. */
+  readonly n: number | undefined;
+  /** From after this one. */
+  readonly last: string | undefined;
+}
+
+export interface Lists {
+  /** In the spec's order (case-insensitive). @throws RegistryError NAME_UNKNOWN where nothing of that name is known */
+  tags(view: View, name: Name, page: PageRequest, signal: AbortSignal): Promise<Page<string>>;
+  referrers(view: View, name: Name, subject: Digest, signal: AbortSignal): Promise<Listing<Descriptor>>;
+  /** Names with something stored in the views walked, the upstream and approved views included; in no order. */
+  catalogue(view: View): Promise<readonly Name[]>;
+}
+
+export interface ListsDeps {
+  readonly driver: Driver;
+  readonly content: Content;
+  readonly views: Views;
+  readonly resolver: Resolver;
+  readonly pullThrough: PullThrough;
+}
+
+export function lists(deps: ListsDeps): Lists {
+  const { driver, content, views, resolver, pullThrough } = deps;
+
+  /** What upstream lists; on failure the warning. */
+  async function ask<T>(name: Name, work: () => Promise<readonly T[] | undefined>): Promise<{ items: readonly T[] | undefined; warning?: string }> {
+    if (resolver.policyOf(name) !== 'proxy') return { items: undefined };
+    try {
+      return { items: await work() };
+    } catch (error) {
+      if (!hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) throw error;
+      return { items: undefined, warning: warning(`${hostOf(name)} could not be asked; the list holds only what is stored here`) };
+    }
+  }
+
+  async function hasManifests(view: View, name: Name): Promise<boolean> {
+    const repo = { view: view.uid, name };
+    for await (const { key } of driver.list(keys.manifests(repo))) {
+      const [algorithm, hex] = key.split('/').slice(-2);
+      if ((await content.manifests.find(repo, `${algorithm}:${hex}` as Digest /* keys.manifest wrote it */)) !== undefined) return true;
+    }
+    return false;
+  }
+
+  return {
+    async tags(view, name, page, signal) {
+      const upstream = await ask(name, () => pullThrough.tags(name, signal));
+      const all = new Set(upstream.items?.filter(isTag));
+      const places = resolver.places(view, name);
+      for (const place of places) {
+        // Where upstream answered, its own list is the truth about it, not what was cached.
+        if (place === views.upstream && upstream.items !== undefined) continue;
+        for (const tag of await content.manifests.tagNames({ view: place.uid, name })) all.add(tag);
+      }
+      if (all.size === 0 && upstream.items === undefined) {
+        let known = false;
+        for (const place of places) known ||= await hasManifests(place, name);
+        if (!known) throw new RegistryError('NAME_UNKNOWN', `no repository ${name}`, { detail: { name } });
+      }
+      const sorted = [...all].toSorted(tagOrder);
+      return { ...cut(sorted, page), ...(upstream.warning === undefined ? {} : { warning: upstream.warning }) };
+    },
+
+    async referrers(view, name, subject, signal) {
+      const found = new Map<Digest, Descriptor>();
+      for (const place of resolver.places(view, name)) {
+        for (const descriptor of await content.manifests.referrers({ view: place.uid, name }, subject)) {
+          if (!found.has(descriptor.digest)) found.set(descriptor.digest, descriptor);
+        }
+      }
+      const upstream = await ask(name, () => pullThrough.referrers(name, subject, signal));
+      for (const item of upstream.items ?? []) {
+        if (isDescriptor(item) && !found.has(item.digest)) found.set(item.digest, item);
+      }
+      return { items: [...found.values()], ...(upstream.warning === undefined ? {} : { warning: upstream.warning }) };
+    },
+
+    async catalogue(view) {
+      const found = new Set<Name>();
+      const places = new Set([...views.walk(view), views.upstream, views.approved]);
+      for (const place of places) {
+        for await (const name of repositories(driver, keys.repositories(place.uid), '')) {
+          if (!found.has(name) && (await hasManifests(place, name))) found.add(name);
+        }
+      }
+      return [...found];
+    },
+  };
+}
+
+/** Every name that has ever held something below a prefix. */
+async function* repositories(driver: Driver, root: string, path: string): AsyncIterable<Name> {
+  let holds = false;
+  const below: string[] = [];
+  for await (const { name } of driver.children(`${root}${path}`)) {
+    if (name.startsWith('_')) holds ||= name === '_manifests';
+    else below.push(name);
+  }
+  if (holds) yield path.slice(0, -1) as Name; // the path of a key that only a Name was written into
+  for (const name of below) yield* repositories(driver, root, `${path}${name}/`);
+}
+
+/** "Lexical order (i.e. case-insensitive alphanumeric order)", ties in byte order. */
+export function tagOrder(a: string, b: string): number {
+  const [x, y] = [a.toLowerCase(), b.toLowerCase()];
+  if (x !== y) return x < y ? -1 : 1;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function cut(sorted: readonly string[], { n, last }: PageRequest): Page<string> {
+  const from = last === undefined ? sorted : sorted.filter((tag) => tagOrder(tag, last) > 0);
+  const items = n === undefined ? from : from.slice(0, n);
+  return { items, more: items.length < from.length };
+}
+
+function isDescriptor(value: unknown): value is Descriptor {
+  if (typeof value !== 'object' || value === null) return false;
+  const { digest, mediaType, size } = value as Partial<Record<'digest' | 'mediaType' | 'size', unknown>>;
+  return typeof digest === 'string' && typeof mediaType === 'string' && typeof size === 'number';
+}

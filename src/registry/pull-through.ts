@@ -1,0 +1,329 @@
+/**
+ * The upstream view, filled on demand: manifests are asked for when stale, blobs when somebody wants them
+ * (DESIGN section 4, `proxy`). Everything that comes from an upstream is stored by this file and no other.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Blobs, Stored } from '../content/blobs.ts';
+import type { Content } from '../content/content.ts';
+import type { Generation, Repo } from '../content/keys.ts';
+import type { Driver } from '../drivers/driver.ts';
+import { isDriverError } from '../drivers/driver.ts';
+import type { Digest } from '../oci/digest.ts';
+import { hasCode, RegistryError } from '../oci/errors.ts';
+import { readManifest, type ManifestFacts } from '../oci/manifest.ts';
+import { hostOf, pathOf, type Name } from '../oci/name.ts';
+import type { FillJob, FillReader, Fills } from '../upstream/fill.ts';
+import type { RemoteManifest, Upstream } from '../upstream/upstream.ts';
+import type { View } from '../views/views.ts';
+import { warning, type CacheState } from './answer.ts';
+
+/** A manifest as upstream has it, stored or (where the store is full) in memory only. */
+export interface CachedManifest {
+  readonly digest: Digest;
+  readonly facts: ManifestFacts;
+  readonly bytes: Buffer;
+  readonly cache: CacheState;
+  /** A `Warning` header's value. */
+  readonly warning?: string;
+}
+
+export interface UpstreamSettings {
+  readonly ttlMs: number;
+  readonly negativeTtlMs: number;
+}
+
+export interface PullThrough {
+  /** `undefined`: upstream has no such tag. @throws RegistryError where nobody could be asked and nothing is kept */
+  tag(name: Name, tag: string, signal: AbortSignal): Promise<CachedManifest | undefined>;
+  manifest(name: Name, digest: Digest, signal: AbortSignal): Promise<CachedManifest | undefined>;
+  /** The blob as stored in the upstream view. */
+  held(name: Name, digest: Digest): Promise<Stored | undefined>;
+  /** Size in bytes, without fetching. `undefined`: upstream has no such blob; `size` undefined: upstream does not say. */
+  blobSize(name: Name, digest: Digest, signal: AbortSignal): Promise<{ readonly size: number | undefined } | undefined>;
+  /** A blob that is not held: linked where the store has the bytes and upstream confirms them, else a running fill. */
+  blob(name: Name, digest: Digest, signal: AbortSignal): Promise<Stored | FillReader | undefined>;
+  /** Fetches and links a blob; `undefined`: upstream has none. */
+  ensureBlob(name: Name, digest: Digest, size: number | undefined, signal: AbortSignal): Promise<Stored | undefined>;
+  /** Upstream's tags, believed for `ttl`. `undefined`: no such repository. */
+  tags(name: Name, signal: AbortSignal): Promise<readonly string[] | undefined>;
+  /** Upstream's referrers, raw descriptors, believed for `ttl`. */
+  referrers(name: Name, subject: Digest, signal: AbortSignal): Promise<readonly unknown[] | undefined>;
+}
+
+export interface PullThroughDeps {
+  readonly driver: Driver;
+  readonly content: Content;
+  readonly fills: Fills;
+  /** The `upstream` view. */
+  readonly view: View;
+  /** Only hosts with the `proxy` policy are asked for. */
+  readonly upstream: (host: string) => Upstream;
+  readonly settings: (host: string) => UpstreamSettings;
+  readonly nowMs: () => number;
+}
+
+const MAX_REMEMBERED = 10_000;
+
+export function isFillReader(found: Stored | FillReader): found is FillReader {
+  return 'stream' in found;
+}
+
+export function pullThrough(deps: PullThroughDeps): PullThrough {
+  const { driver, content, fills, nowMs } = deps;
+  const { blobs, links, manifests } = content;
+  const repoOf = (name: Name): Repo => ({ view: deps.view.uid, name });
+  /** What upstream did not have, and until when that is believed; by name and reference. */
+  const absent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  /** Hosts that did not answer, and until when stale answers are given without asking. */
+  const down = new Map<string, { readonly untilMs: number; readonly error: unknown }>();
+  const sizes = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  const lists = new LRUCache<string, { readonly untilMs: number; readonly value: readonly unknown[] | undefined }>({ max: 1_000 });
+  const running = new Map<string, Promise<unknown>>();
+
+  /** One question at a time per key: those who ask meanwhile share the answer. A waiter that leaves does not end it. */
+  async function once<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    let promise = running.get(key) as Promise<T> | undefined; // keys carry the kind, so the type is the same
+    if (promise === undefined) {
+      promise = work().finally(() => running.delete(key));
+      promise.catch(() => undefined); // every waiter may have left
+      running.set(key, promise);
+    }
+    return await abortable(promise, signal);
+  }
+
+  function isAbsent(key: string): boolean {
+    const until = absent.get(key);
+    return until !== undefined && nowMs() < until;
+  }
+
+  function rememberAbsent(host: string, key: string): undefined {
+    absent.set(key, nowMs() + deps.settings(host).negativeTtlMs);
+    return undefined;
+  }
+
+  /** Asks upstream, and remembers for a while that it does not answer. Only a question that has a stale answer is spared. */
+  async function ask<T>(host: string, work: (upstream: Upstream) => Promise<T>): Promise<T> {
+    try {
+      const answer = await work(deps.upstream(host));
+      down.delete(host);
+      return answer;
+    } catch (error) {
+      if (hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) {
+        const waitMs = Math.max(deps.settings(host).negativeTtlMs, (error.retryAfterSeconds ?? 0) * 1000);
+        down.set(host, { untilMs: nowMs() + waitMs, error });
+      }
+      throw error;
+    }
+  }
+
+  async function store(name: Name, got: RemoteManifest, facts: ManifestFacts, tags: readonly string[]): Promise<void> {
+    try {
+      await manifests.commit({
+        repo: repoOf(name), digest: got.digest, bytes: got.bytes, facts, tags, checkedMs: nowMs(),
+        blobs: [], children: [], absent: [...facts.blobs, ...facts.manifests].map((d) => d.digest),
+      });
+    } catch (error) {
+      if (!isDriverError(error, 'full')) throw error; // a full store must not fail a pull: the answer goes out unstored
+    }
+  }
+
+  async function fetchManifest(name: Name, reference: string, tags: readonly string[]): Promise<CachedManifest | undefined> {
+    const got = await ask(hostOf(name), (upstream) => upstream.getManifest(pathOf(name), reference));
+    if (got === undefined) return undefined;
+    const facts = upstreamFacts(got, name);
+    await store(name, got, facts, tags);
+    return { digest: got.digest, facts, bytes: got.bytes, cache: 'fill' };
+  }
+
+  async function askForTag(name: Name, tag: string, held: CachedManifest | undefined): Promise<CachedManifest | undefined> {
+    const host = hostOf(name);
+    const repo = repoOf(name);
+    const head = await ask(host, (upstream) => upstream.headManifest(pathOf(name), tag));
+    if (head === undefined) {
+      if (held !== undefined) await content.tags.remove(repo, tag);
+      return rememberAbsent(host, `${name}:${tag}`);
+    }
+    if (head.digest !== undefined) {
+      const record = await manifests.find(repo, head.digest);
+      if (record !== undefined) {
+        const bytes = await manifests.bytes(repo, head.digest, record);
+        await retag(repo, tag, head.digest);
+        return { digest: head.digest, facts: record, bytes, cache: 'revalidated' };
+      }
+    }
+    return (await fetchManifest(name, head.digest ?? tag, [tag])) ?? rememberAbsent(host, `${name}:${tag}`);
+  }
+
+  /** The tag was looked at just now, and names this manifest, which is here. Losing this note costs one question. */
+  async function retag(repo: Repo, tag: string, digest: Digest): Promise<void> {
+    const record = await manifests.find(repo, digest);
+    if (record === undefined) return;
+    const now = nowMs();
+    const { incarnation, mediaType, size } = record;
+    await content.tags.write(repo, tag, { digest, incarnation, mediaType, size, taggedMs: now, after: 0, checkedMs: now }).catch((error: unknown) => {
+      if (!isDriverError(error, 'full')) throw error;
+    });
+  }
+
+  function job(name: Name, digest: Digest, size: number | undefined): FillJob {
+    const host = hostOf(name);
+    const repo = repoOf(name);
+    return {
+      digest, size,
+      origin: name,
+      stored: async () => {
+        const link = await links.find(repo, digest);
+        return link === undefined ? undefined : (await links.open(repo, digest, link)).source;
+      },
+      download: (start, signal) => deps.upstream(host).getBlob(pathOf(name), digest, { start, signal }),
+      publish: (id, state, bytes) => publish(repo, digest, id as Generation, state, bytes),
+    };
+  }
+
+  async function publish(repo: Repo, digest: Digest, id: Generation, state: Parameters<Blobs['store']>[2], size: number): Promise<void> {
+    await blobs.reference(digest, repo, id);
+    const shared = await blobs.shareable(digest, size);
+    if (shared === undefined) await blobs.store(digest, id, state);
+    else await driver.assemblies.discard(state);
+    await links.ensure(repo, digest, shared ?? { generation: id, size });
+  }
+
+  /**
+   * Upstream is asked for the blob under this very name first, since bytes in the store, or a fill that another name
+   * began, give no right by themselves. Bytes that are here already are then linked.
+   */
+  async function confirm(name: Name, digest: Digest, signal: AbortSignal): Promise<{ readonly size: number | undefined; readonly stored: Stored | undefined } | undefined> {
+    const remote = await remoteSize(name, digest, signal);
+    if (remote === undefined) return undefined;
+    const shared = await blobs.shareable(digest, remote.size);
+    const linked = shared !== undefined && (await content.uploads.mount(repoOf(name), digest, shared));
+    return { size: remote.size, stored: linked ? shared : undefined };
+  }
+
+  async function remoteSize(name: Name, digest: Digest, signal: AbortSignal): Promise<{ size: number | undefined } | undefined> {
+    const key = `${name}@${digest}`;
+    const known = sizes.get(key);
+    if (known !== undefined) return { size: known };
+    if (isAbsent(key)) return undefined;
+    const found = await once(`head ${key}`, signal, () => ask(hostOf(name), (upstream) => upstream.headBlob(pathOf(name), digest)));
+    if (found === undefined) return rememberAbsent(hostOf(name), key);
+    if (found.size !== undefined) sizes.set(key, found.size);
+    return found;
+  }
+
+  async function list(key: string, name: Name, signal: AbortSignal, work: (upstream: Upstream) => Promise<readonly unknown[] | undefined>): Promise<readonly unknown[] | undefined> {
+    const held = lists.get(key);
+    if (held !== undefined && nowMs() < held.untilMs) return held.value;
+    const host = hostOf(name);
+    const blocked = down.get(host);
+    if (blocked !== undefined && nowMs() < blocked.untilMs) throw blocked.error;
+    return await once(key, signal, async () => {
+      const value = await ask(host, work);
+      const { ttlMs, negativeTtlMs } = deps.settings(host);
+      lists.set(key, { untilMs: nowMs() + (value === undefined ? negativeTtlMs : ttlMs), value });
+      return value;
+    });
+  }
+
+  return {
+    async tag(name, tag, signal) {
+      const repo = repoOf(name);
+      const host = hostOf(name);
+      const found = await manifests.tagged(repo, tag);
+      const kept = found === undefined
+        ? undefined
+        : { digest: found.tag.digest, facts: found.record, bytes: await manifests.bytes(repo, found.tag.digest, found.record), cache: 'hit' as const };
+      if (kept !== undefined && nowMs() - (found?.tag.checkedMs ?? 0) < deps.settings(host).ttlMs) return kept;
+      if (kept === undefined && isAbsent(`${name}:${tag}`)) return undefined;
+      const stale = (error: unknown): CachedManifest => {
+        if (kept === undefined) throw error;
+        return { ...kept, cache: 'stale', warning: warning(`${host} could not be asked; this is what it had ${age(nowMs() - (found?.tag.checkedMs ?? 0))} ago`) };
+      };
+      const blocked = down.get(host);
+      if (kept !== undefined && blocked !== undefined && nowMs() < blocked.untilMs) return stale(blocked.error);
+      try {
+        return await once(`tag ${name}:${tag}`, signal, () => askForTag(name, tag, kept));
+      } catch (error) {
+        if (!hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) throw error;
+        return stale(error);
+      }
+    },
+
+    async manifest(name, digest, signal) {
+      const repo = repoOf(name);
+      const record = await manifests.find(repo, digest);
+      if (record !== undefined) return { digest, facts: record, bytes: await manifests.bytes(repo, digest, record), cache: 'hit' };
+      const key = `${name}@${digest}`;
+      if (isAbsent(key)) return undefined;
+      const got = await once(`manifest ${key}`, signal, () => fetchManifest(name, digest, []));
+      return got ?? rememberAbsent(hostOf(name), key);
+    },
+
+    async held(name, digest) {
+      return await links.find(repoOf(name), digest);
+    },
+
+    async blobSize(name, digest, signal) {
+      return (await links.find(repoOf(name), digest)) ?? (await remoteSize(name, digest, signal));
+    },
+
+    async blob(name, digest, signal) {
+      const confirmed = await confirm(name, digest, signal);
+      if (confirmed === undefined) return undefined;
+      if (confirmed.stored !== undefined) return confirmed.stored;
+      const reader = await fills.open(job(name, digest, confirmed.size), signal);
+      return reader ?? rememberAbsent(hostOf(name), `${name}@${digest}`);
+    },
+
+    async ensureBlob(name, digest, size, signal) {
+      const held = await links.find(repoOf(name), digest);
+      if (held !== undefined) return held;
+      const confirmed = await confirm(name, digest, signal);
+      if (confirmed === undefined || confirmed.stored !== undefined) return confirmed?.stored;
+      if (!(await fills.complete(job(name, digest, confirmed.size ?? size), signal))) return undefined;
+      // Another name may have led the fill: then only that one has the link, and ours is made now.
+      return (await links.find(repoOf(name), digest)) ?? (await confirm(name, digest, signal))?.stored;
+    },
+
+    async tags(name, signal) {
+      const found = await list(`tags ${name}`, name, signal, (upstream) => upstream.listTags(pathOf(name)));
+      return found as readonly string[] | undefined; // as listTags gives
+    },
+
+    async referrers(name, subject, signal) {
+      return await list(`referrers ${name}@${subject}`, name, signal, (upstream) => upstream.listReferrers(pathOf(name), subject));
+    },
+  };
+}
+
+/** An upstream manifest that does not parse is still passed on byte for byte; it then holds nothing. */
+function upstreamFacts(got: RemoteManifest, name: Name): ManifestFacts {
+  try {
+    return readManifest(got.bytes, got.mediaType);
+  } catch (error) {
+    throw new RegistryError('UPSTREAM_FAILED', `${hostOf(name)} answered ${pathOf(name)} with something that is no manifest: ${error instanceof Error ? error.message : 'unreadable'}`, { cause: error });
+  }
+}
+
+/** Waits for `promise` as long as the signal allows; the work itself goes on. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason as Error /* AbortSignal's own */);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function age(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} seconds`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} minutes`;
+  return `${Math.round(seconds / 3600)} hours`;
+}
+

@@ -1,0 +1,44 @@
+/** The registry as the API sees it: resolving, pushing, listing and deleting over views, content and upstreams. */
+import type { Policy } from '../config/config.ts';
+import type { Content } from '../content/content.ts';
+import type { Driver } from '../drivers/driver.ts';
+import type { Fills } from '../upstream/fill.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Views } from '../views/views.ts';
+import { deleter, type Deleter } from './delete.ts';
+import { lists, type Lists } from './lists.ts';
+import { pullThrough, type UpstreamSettings } from './pull-through.ts';
+import { pusher, type Pusher } from './push.ts';
+import { resolver, type Resolver } from './resolve.ts';
+
+export interface Registry {
+  readonly content: Content;
+  readonly views: Views;
+  readonly resolve: Resolver;
+  readonly push: Pusher;
+  readonly lists: Lists;
+  readonly delete: Deleter;
+}
+
+export interface RegistryDeps {
+  readonly driver: Driver;
+  readonly content: Content;
+  readonly views: Views;
+  readonly fills: Fills;
+  readonly policies: ReadonlyMap<string, Policy>;
+  readonly upstream: (host: string) => Upstream;
+  readonly settings: (host: string) => UpstreamSettings;
+  readonly nowMs: () => number;
+}
+
+export function registry(deps: RegistryDeps): Registry {
+  const { driver, content, views, policies } = deps;
+  const through = pullThrough({ ...deps, view: views.upstream });
+  const resolve = resolver({ content, views, pullThrough: through, policies });
+  return {
+    content, views, resolve,
+    push: pusher({ content, views, resolver: resolve, pullThrough: through }),
+    lists: lists({ driver, content, views, resolver: resolve, pullThrough: through }),
+    delete: deleter(content),
+  };
+}
