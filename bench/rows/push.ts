@@ -28,11 +28,11 @@ function large(name: string, files: (state: State) => readonly BlobFile[], strea
       // Other bytes each time, so that the server has to store them; what earlier ones left to be written is out of the way.
       const fresh = await Promise.all(all.map((file, i) => renewFile(file, `${name} ${contender} ${round} ${i}`)));
       await run('sync', []);
-      const pushers = fresh.map(() => openPusher(state.servers.at(contender).origin));
+      const pusher = openPusher(state.servers.at(contender).origin, fresh.length);
       const before = performance.now();
-      await Promise.all(fresh.map((file, i) => pushers[i]?.pushFile(`bench/push-${i}`, `r${round}`, file, { streamed })));
+      await Promise.all(fresh.map((file, i) => pusher.pushFile(`bench/push-${i}`, `r${round}`, file, { streamed })));
       const seconds = (performance.now() - before) / 1000;
-      await Promise.all(pushers.map((pusher) => pusher.close()));
+      await pusher.close();
       return fresh.reduce((sum, file) => sum + file.size, 0) / MIB / seconds;
     },
   };
