@@ -1,0 +1,141 @@
+/**
+ * The signing keys: one file (`auth.keyFile`), a JWK Set of symmetric keys (RFC 7517, RFC 7518 section 6.4), made on
+ * first start and shared by the nodes of one registry. The first key signs, all verify, so that a new key put first
+ * logs nobody out.
+ */
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { link, open, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { openReloadedFile, type AuthLog } from './reloaded-file.ts';
+
+export interface SigningKey {
+  readonly kid: string;
+  readonly secret: KeyObject;
+}
+
+/** Where keys come from; a source without a file has nothing to refresh. */
+export interface Keys {
+  /** Changes whenever the set of keys may have. */
+  readonly version: number;
+  readonly signing: SigningKey;
+  find(kid: string): SigningKey | undefined;
+  /** Takes changed keys, looking at most once a second; never rejects. */
+  refresh(): Promise<void>;
+  reload(): Promise<void>;
+}
+
+export interface KeyFileDeps {
+  readonly nowMs: () => number;
+  readonly randomBytes: (size: number) => Buffer;
+  readonly log: AuthLog;
+}
+
+const KEY_BYTES = 32;
+const WHAT = 'signing key file';
+
+/** Opens the key file, making it where there is none. @throws Error naming the file */
+export async function openKeyFile(path: string, deps: KeyFileDeps): Promise<Keys> {
+  await makeKeyFile(path, deps.randomBytes);
+  const file = await openReloadedFile({
+    path,
+    what: WHAT,
+    nowMs: deps.nowMs,
+    log: deps.log,
+    parse(text, stats) {
+      const keys = parseKeys(text);
+      const mode = Number(stats.mode) & 0o777;
+      if ((mode & 0o077) !== 0) {
+        deps.log.warn({ file: path, mode: mode.toString(8) }, `${WHAT} can be read by other users of this machine: expected mode 600`);
+      }
+      return keys;
+    },
+  });
+  return {
+    get version() {
+      return file.version;
+    },
+    get signing() {
+      return file.value.signing;
+    },
+    find: (kid) => file.value.byId.get(kid),
+    refresh: () => file.refresh(),
+    reload: () => file.reload(),
+  };
+}
+
+/** A tag over `text` that only holders of the key can make. It can never be a token's signature: no token holds a NUL. */
+export function macOf(key: SigningKey, purpose: string, text: string): string {
+  return createHmac('sha256', key.secret).update(`${purpose}\0${text}`).digest('base64url');
+}
+
+/**
+ * Several processes may start at once: each writes a file of its own, and whoever links it first has made the key of
+ * all. A reader sees a whole file or none.
+ */
+async function makeKeyFile(path: string, randomBytes: (size: number) => Buffer): Promise<void> {
+  if (await exists(path)) return;
+  const draft = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  const key = { kty: 'oct', alg: 'HS256', kid: randomBytes(8).toString('base64url'), k: randomBytes(KEY_BYTES).toString('base64url') };
+  try {
+    try {
+      await using file = await open(draft, 'wx', 0o600);
+      await file.writeFile(`${JSON.stringify({ keys: [key] }, undefined, 2)}\n`);
+      await file.sync();
+    } catch (error) {
+      throw new Error(`${WHAT} ${path} cannot be made: ${error instanceof Error ? error.message : 'unknown reason'}`, { cause: error });
+    }
+    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw new Error(`${WHAT} ${path} cannot be made: ${error.message}`, { cause: error });
+    });
+    await using folder = await open(dirname(path), 'r');
+    await folder.sync();
+  } finally {
+    await unlink(draft).catch(() => undefined); // where it was never made
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    // Anything but absence (no permission, say) is told by the reading that follows.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'; // fs rejects with errno errors
+  }
+}
+
+function parseKeys(text: string): { readonly signing: SigningKey; readonly byId: ReadonlyMap<string, SigningKey> } {
+  const byId = new Map<string, SigningKey>();
+  for (const [index, jwk] of jwkSet(text).entries()) {
+    const key = parseKey(jwk, `keys[${index}]`);
+    if (byId.has(key.kid)) throw new Error(`keys[${index}].kid is that of another key: expected each to be different`);
+    byId.set(key.kid, key);
+  }
+  const [signing] = byId.values();
+  if (signing === undefined) throw new Error('it holds no keys: expected a JWK Set {"keys": [...]}; without the file, a new one is made');
+  return { signing, byId };
+}
+
+function jwkSet(text: string): readonly unknown[] {
+  let set: unknown;
+  try {
+    set = JSON.parse(text);
+  } catch {
+    throw new Error('it is not JSON: expected a JWK Set {"keys": [...]}'); // no cause: the parser's message repeats the text
+  }
+  const keys = typeof set === 'object' && set !== null && 'keys' in set ? set.keys : undefined;
+  if (!Array.isArray(keys)) throw new Error('expected a JWK Set {"keys": [...]}');
+  return keys;
+}
+
+function parseKey(jwk: unknown, where: string): SigningKey {
+  if (typeof jwk !== 'object' || jwk === null) throw new Error(`${where} is not an object`);
+  const { kty, alg, kid, k } = jwk as Partial<Record<'kty' | 'alg' | 'kid' | 'k', unknown>>; // any object: fields are checked below
+  if (kty !== 'oct') throw new Error(`${where}.kty: expected "oct"`);
+  if (alg !== undefined && alg !== 'HS256') throw new Error(`${where}.alg: expected "HS256"`);
+  if (typeof kid !== 'string' || kid === '' || kid.length > 100) throw new Error(`${where}.kid: expected a name of 1 to 100 characters`);
+  if (typeof k !== 'string' || !/^[A-Za-z0-9_-]+$/.test(k)) throw new Error(`${where}.k: expected base64url`);
+  const bytes = Buffer.from(k, 'base64url');
+  if (bytes.length < KEY_BYTES) throw new Error(`${where}.k holds ${bytes.length} bytes: expected at least ${KEY_BYTES}`);
+  return { kid, secret: createSecretKey(bytes) };
+}
