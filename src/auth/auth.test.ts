@@ -1,0 +1,170 @@
+/** Auth as a whole: what clients do, and the table of tokens against actions. */
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SignJWT, UnsecuredJWT, decodeJwt, decodeProtectedHeader } from 'jose';
+import { hashSync } from '@node-rs/bcrypt';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Secret, type Action, type Config } from '../config/config.ts';
+import { makeName, parseViewId, type Name } from '../oci/name.ts';
+import { createAuth, type Auth, type Gate } from './auth.ts';
+import type { Identity } from './identity.ts';
+
+const MAIN = parseViewId('main');
+const STAGING = parseViewId('staging');
+const APP = makeName('docker.io', 'org/app');
+const START_MS = 1_800_000_000_000;
+
+let folder: string;
+let keyFile: string;
+let clockMs: number;
+let logged: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'umbra-auth-'));
+  keyFile = join(folder, 'signing.key');
+  clockMs = START_MS;
+  logged = '';
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const note = (fields: object, message: string): void => void (logged += `${message} ${JSON.stringify(fields)}\n`);
+const start = (auth: Partial<Config['auth']> = {}): Promise<Auth> =>
+  createAuth(
+    { auth: { configured: true, keyFile, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], ...auth } },
+    { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note } },
+  );
+const toName = (spelling: string): { name: Name; view: undefined } => ({ name: makeName('docker.io', spelling), view: undefined });
+const basic = (user: string, password: string): string => `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+const CI = basic('ci', 'pä:ss');
+
+async function bearer(gate: Gate, scope: string, authorization: string | undefined = CI, view = MAIN): Promise<string> {
+  const { token } = await gate.issueToken({ authorization, parameters: new URLSearchParams({ scope }), toName, view });
+  return `Bearer ${token}`;
+}
+
+describe('each token against each action', () => {
+  const actions: readonly Action[] = ['pull', 'push', 'delete', 'admin'];
+  /** The header of a token with all rights to the name, made by somebody who knows all about ours but the key. */
+  async function forged(gate: Gate, secret: Uint8Array | 'none', change: object = {}): Promise<string> {
+    const real = (await bearer(gate, 'repository:org/app:*')).slice(7);
+    const payload = { ...decodeJwt(real), ...change };
+    if (secret === 'none') return `Bearer ${new UnsecuredJWT(payload).encode()}`;
+    return `Bearer ${await new SignJWT(payload).setProtectedHeader({ ...decodeProtectedHeader(real), alg: 'HS256' }).sign(createSecretKey(secret))}`;
+  }
+  const ownKey = async (): Promise<Uint8Array> => {
+    const { keys } = JSON.parse(await readFile(keyFile, 'utf8')) as { keys: [{ k: string }] }; // as key.ts writes it
+    return Buffer.from(keys[0].k, 'base64url');
+  };
+
+  test.each<[string, (gate: Gate) => Promise<string | undefined>, string, Identity['kind']]>([
+    ['none', () => Promise.resolve(undefined), '', 'anonymous'],
+    ['to pull', (gate) => bearer(gate, 'repository:org/app:pull'), 'pull', 'token'],
+    ['to push', (gate) => bearer(gate, 'repository:org/app:push'), 'push,delete', 'token'],
+    ['to pull and push', (gate) => bearer(gate, 'repository:org/app:pull,push'), 'pull,push,delete', 'token'],
+    ['to do everything', (gate) => bearer(gate, 'repository:org/app:*'), 'pull,push,delete', 'token'],
+    ['for nothing', (gate) => bearer(gate, ''), '', 'token'],
+    ['for another name', (gate) => bearer(gate, 'repository:org/other:*'), '', 'token'],
+    ['for a longer name', (gate) => bearer(gate, 'repository:org/app/more:*'), '', 'token'],
+    ['for another view', (gate) => bearer(gate, 'repository:org/app:*', CI, STAGING), '', 'token'],
+    ['expired', async (gate) => { const header = await bearer(gate, 'repository:org/app:*'); clockMs += 300_000; return header; }, '', 'invalid'],
+    ['forged as such, to show that the next rows fail for their keys', async (gate) => forged(gate, await ownKey()), 'pull,push,delete', 'token'],
+    ['wrong key', (gate) => forged(gate, randomBytes(32)), '', 'invalid'],
+    ['the literal key "secret"', (gate) => forged(gate, Buffer.from('secret')), '', 'invalid'],
+    ['an empty key', (gate) => forged(gate, Buffer.alloc(32)), '', 'invalid'],
+    ['alg none', (gate) => forged(gate, 'none'), '', 'invalid'],
+    ['wrong audience', async (gate) => forged(gate, await ownKey(), { aud: 'another' }), '', 'invalid'],
+    ['wrong issuer', async (gate) => forged(gate, await ownKey(), { iss: 'another' }), '', 'invalid'],
+    ['without an expiry', async (gate) => forged(gate, await ownKey(), { exp: undefined }), '', 'invalid'],
+    ['Basic', () => Promise.resolve(CI), 'pull,push,delete', 'user'],
+    ['Basic, wrong', () => Promise.resolve(basic('ci', 'pass')), '', 'stranger'],
+  ])('%s', async (_, header, expected, kind) => {
+    const gate = (await start()).gate({ mirror: false });
+    const authorization = await header(gate);
+    for (let time = 0; time < 2; time++) { // the second from the cache
+      const identity = await gate.authenticate(authorization);
+      expect(identity.kind).toBe(kind);
+      expect(actions.filter((action) => gate.permits(identity, action, MAIN, APP)).join(',')).toBe(expected);
+    }
+  });
+});
+
+describe('what clients do', () => {
+  test('docker login: challenge, token with the password, ping with the token', async () => {
+    const gate = (await start()).gate({ mirror: false });
+    const nobody = await gate.authenticate(undefined);
+    expect(gate.pingNeedsChallenge(nobody)).toBe(true);
+    expect(gate.refuse(nobody, { kind: 'ping' }, 'http://localhost:5000').challenge).toBe('Bearer realm="http://localhost:5000/auth/token",service="umbra"');
+    expect(gate.pingNeedsChallenge(await gate.authenticate(await bearer(gate, '')))).toBe(false);
+    await expect(bearer(gate, '', basic('ci', 'wrong'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  test('dockerd pulls from a mirror that hands it Hub credentials, by token and by Basic', async () => {
+    const hub = basic('hubuser', 'hubsecret');
+    for (const mirror of [true, false]) {
+      const gate = (await start({ anonymous: 'pull' })).gate({ mirror });
+      for (const header of [await bearer(gate, 'repository:org/app:pull', hub), hub]) {
+        const identity = await gate.authenticate(header);
+        expect(gate.permits(identity, 'pull', MAIN, APP)).toBe(true);
+        expect(gate.permits(identity, 'push', MAIN, APP)).toBe(false);
+      }
+    }
+    expect(logged).not.toMatch(/hub/);
+  });
+
+  test('a mirror challenges nobody and lets nobody push', async () => {
+    const gate = (await start()).gate({ mirror: true });
+    const ci = await gate.authenticate(CI);
+    expect([gate.pingNeedsChallenge(await gate.authenticate(undefined)), gate.permits(ci, 'pull', MAIN, APP), gate.permits(ci, 'push', MAIN, APP)]).toEqual([false, true, false]);
+  });
+
+  test('with nothing configured, anybody pushes without logging in, whatever credentials they send', async () => {
+    const gate = (await start({ configured: false, anonymous: 'push', users: [] })).gate({ mirror: false });
+    for (const header of [undefined, basic('any', 'body')]) {
+      const identity = await gate.authenticate(header);
+      expect([gate.pingNeedsChallenge(identity), gate.permits(identity, 'push', MAIN, APP), gate.permits(identity, 'push', parseViewId('approved'), APP)]).toEqual([false, true, false]);
+    }
+  });
+
+  test('where anonymous pushes and users exist, there is something to log in for', async () => {
+    const gate = (await start({ anonymous: 'push' })).gate({ mirror: false });
+    expect(gate.pingNeedsChallenge(await gate.authenticate(undefined))).toBe(true);
+    expect(gate.permits(await gate.authenticate(await bearer(gate, 'repository:org/app:pull,push', '')), 'push', MAIN, APP)).toBe(true);
+  });
+});
+
+describe('the processes of one registry', () => {
+  test('take the tokens of each other', async () => {
+    const [one, other] = (await Promise.all([start(), start()])).map((auth) => auth.gate({ mirror: false })) as [Gate, Gate];
+    const identity = await other.authenticate(await bearer(one, 'repository:org/app:pull'));
+    expect(other.permits(identity, 'pull', MAIN, APP)).toBe(true);
+  });
+
+  test('and not those of another registry', async () => {
+    const header = await bearer((await start()).gate({ mirror: false }), 'repository:org/app:pull');
+    await rm(keyFile);
+    const gate = (await start()).gate({ mirror: false });
+    expect(await gate.authenticate(header)).toMatchObject({ kind: 'invalid' });
+  });
+});
+
+test('a reload takes the files as they stand, and logs nobody out whose key is still there', async () => {
+  const htpasswd = join(folder, 'htpasswd');
+  await writeFile(htpasswd, '');
+  const auth = await start({ htpasswd });
+  const gate = auth.gate({ mirror: false });
+  const header = await bearer(gate, 'repository:org/app:pull');
+  const { keys } = JSON.parse(await readFile(keyFile, 'utf8')) as { keys: object[] }; // as key.ts writes it
+  await writeFile(keyFile, JSON.stringify({ keys: [{ kty: 'oct', kid: 'new', k: randomBytes(32).toString('base64url') }, ...keys] }));
+  await writeFile(htpasswd, `dev:${hashSync('x', { cost: 4 })}\n`);
+  await auth.reload();
+  expect(await gate.authenticate(header)).toMatchObject({ kind: 'token' });
+  expect(await gate.authenticate(basic('dev', 'x'))).toEqual({ kind: 'user', name: 'dev', access: 'push' });
+  expect(decodeProtectedHeader((await bearer(gate, '')).slice(7)).kid).toBe('new');
+});
+
+test('rules that bind nobody are warned of', async () => {
+  const rule = { names: ['*'], views: undefined, may: ['pull'] } as const;
+  await start({ rules: [{ who: 'cl', ...rule }, { who: 'root', ...rule }, { who: '*', ...rule }, { who: 'anonymous', ...rule }], users: [{ name: 'root', password: new Secret('x'), passwordHash: undefined, access: 'admin' }] });
+  expect(logged.trim().split('\n')).toEqual([expect.stringContaining('does not exist {"who":"cl"}'), expect.stringContaining('do not bind {"who":"root"}')]);
+});
