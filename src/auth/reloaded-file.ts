@@ -15,7 +15,7 @@ export interface ReloadedFile<T> {
   readonly value: T;
   /** Counts up with each version taken. */
   readonly version: number;
-  /** Takes a changed file; looks at most once per `LOOK_MS`, never rejects. */
+  /** Takes a changed file; never rejects. Looks at most once per `LOOK_MS`: between looks it costs next to nothing. */
   refresh(): Promise<void>;
   /** Takes the file as it stands. Rejects where it cannot be. */
   reload(): Promise<void>;
@@ -32,6 +32,7 @@ export interface ReloadedFileOptions<T> {
 }
 
 const LOOK_MS = 1000;
+const DONE: Promise<void> = Promise.resolve();
 
 /** @throws Error naming the file */
 export async function openReloadedFile<T>(options: ReloadedFileOptions<T>): Promise<ReloadedFile<T>> {
@@ -67,7 +68,7 @@ export async function openReloadedFile<T>(options: ReloadedFileOptions<T>): Prom
     refresh() {
       if (looking !== undefined) return looking;
       const now = nowMs();
-      if (Math.abs(now - lookedMs) < LOOK_MS) return Promise.resolve();
+      if (Math.abs(now - lookedMs) < LOOK_MS) return DONE;
       lookedMs = now;
       looking = look().finally(() => (looking = undefined));
       return looking;

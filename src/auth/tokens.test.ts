@@ -142,6 +142,16 @@ describe('when keys change', () => {
     expect(await tokens.verifyAccess(token)).toMatchObject({ kind: 'invalid' });
   });
 
+  test('also one that is in use all the time, and nobody else comes', async () => {
+    const keys = keysOf(newKey('old'));
+    const tokens = tokensWith(keys);
+    const { token } = await tokens.issueAccess(REQUEST);
+    await tokens.verifyAccess(token);
+    keys.fresh = [newKey('fresh')];
+    await tokens.verifyAccess(token); // whatever it says, it looks at the file
+    expect(await tokens.verifyAccess(token)).toMatchObject({ kind: 'invalid' });
+  });
+
   test('a token of a key that another node began to use is looked for in the file', async () => {
     const [old, fresh] = [newKey('old'), newKey('fresh')];
     const { token } = await tokensWith(keysOf(fresh)).issueAccess(REQUEST);

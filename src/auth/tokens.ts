@@ -125,6 +125,7 @@ export function createTokens({ keys, nowMs }: { readonly keys: Keys; readonly no
       return sign(await currentKey(), claims, ACCESS_TYPE, ACCESS_SECONDS);
     },
     verifyAccess(token) {
+      void keys.refresh(); // in passing: a key that was taken out must not live on in the cache
       if (verifiedWith !== keys.version) {
         verified.clear(); // a key may have gone
         verifiedWith = keys.version;
