@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import type { Action, AnonymousAccess, RuleConfig, UserAccess } from '../config/config.ts';
 import { makeName, parseViewId, type ViewId } from '../oci/name.ts';
 import { ANONYMOUS, type Identity } from './identity.ts';
@@ -57,6 +59,20 @@ describe('rules replace the level of those they speak of', () => {
   ] as const)('%s', (_, config, identity, view, name, expected) => {
     expect(may(config, identity, view, name)).toBe(expected);
   });
+});
+
+test('docs/authenticate.md says so', async () => {
+  const page = await readFile(new URL('../../docs/authenticate.md', import.meta.url), 'utf8');
+  const [, yaml = ''] = /## Rules\n\n```yaml\n([^`]*)```/.exec(page) ?? [];
+  const { auth } = parse(yaml) as { auth: { anonymous: AnonymousAccess; users: { name: string; access?: UserAccess }[]; rules: RuleConfig[] } }; // as the page has it
+  const rows = page.split('\n').filter((line) => /^\| \w+ \| `/.test(line)).map((line) => line.split('|').map((cell) => cell.trim().replaceAll('`', '')));
+  expect(rows.length).toBeGreaterThan(5);
+  for (const [, who = '', name = '', view = '', , , expected = ''] of rows) {
+    const identity = who === 'anonymous' ? ANONYMOUS : user(who, auth.users.find((one) => one.name === who)?.access ?? 'pull');
+    const [host = '', ...path] = name.split('/');
+    const allowed = may(auth, identity, parseViewId(view), makeName(host, path.join('/')));
+    expect([who, name, view, allowed]).toEqual([who, name, view, expected === '–' ? '' : expected.replaceAll(' ', '')]);
+  }
 });
 
 describe('views of a rule', () => {
