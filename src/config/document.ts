@@ -119,8 +119,7 @@ class Reader {
     const firstLines = new Map<string, number>();
     for (const { key, value } of node.items) {
       const line = this.#lineOf(key as Node | null) ?? this.#places.get(formatPath(path))?.line ?? 1;
-      // `5000:` is as good a key as `"5000":`.
-      const name = isScalar(key) && key.value !== null ? unshield(String(key.value)) : undefined;
+      const name = nameOf(key);
       const first = name === undefined ? undefined : firstLines.get(name);
       if (name === undefined || UNUSABLE_KEYS.includes(name)) {
         this.#fault(path, line, name === undefined ? 'expected a key of plain text (one that begins with [ or { needs quotes)' : `${name} cannot be a key`);
@@ -141,6 +140,13 @@ class Reader {
   #fault(path: Path, line: number, message: string): void {
     this.#faults.push({ path, line, message });
   }
+}
+
+/** `5000:` is as good a key as `"5000":`. */
+function nameOf(key: unknown): string | undefined {
+  if (!isScalar(key)) return undefined;
+  if (typeof key.value === 'number' || typeof key.value === 'boolean') return String(key.value);
+  return typeof key.value === 'string' ? unshield(key.value) : undefined;
 }
 
 const TOO_LARGE = `expected at most ${MAX_DEPTH} levels and ${MAX_VALUES} values (an alias inside its own anchor?)`;

@@ -20,11 +20,13 @@ interface Written {
   readonly line: number;
 }
 
+/** In the file's units; null where nothing is set, `{}` or `[]` where nothing is in it. */
+export type Value = string | number | boolean | null | readonly string[] | Readonly<Record<string, never>>;
+
 export interface Row {
   /** As in the file: `upstreams.docker.io.ttl`. */
   readonly key: string;
-  /** In the file's units; null where nothing is set. */
-  readonly value: unknown;
+  readonly value: Value;
   readonly origin: Origin;
   /** Why the value is what it is, where its origin does not tell. */
   readonly note: string | undefined;
@@ -55,14 +57,14 @@ export function formatOrigin(origin: Origin): string {
   return `environment variable${origin.variables.length > 1 ? 's' : ''} ${origin.variables.join(', ')} (${written})`;
 }
 
-export function formatValue(value: unknown): string {
+export function formatValue(value: Value): string {
   if (value === null) return '(not set)';
-  if (Array.isArray(value)) return `[${value.join(', ')}]`;
-  return typeof value === 'object' ? '{}' : String(value);
+  if (typeof value !== 'object') return String(value);
+  return Array.isArray(value) ? `[${value.join(', ')}]` : '{}';
 }
 
 /** A configuration as a file would say it, with nothing left out; what it says means the same when it is loaded. */
-export function inWords({ workers, listeners, trustedProxies, storage, views, tagStalenessMs, upstreams, fillDetachedMs, auth, limits }: Config): object {
+export function inWords({ workers, listeners, trustedProxies, storage, views, tagStalenessMs, upstreams, fillDetachedMs, auth, limits }: Config): Words {
   return {
     workers,
     listeners: listeners.map(({ address, publicUrl, tls, view, upstream, mirror }) => ({
@@ -74,7 +76,7 @@ export function inWords({ workers, listeners, trustedProxies, storage, views, ta
       mirror,
     })),
     trustedProxies,
-    storage,
+    storage: { ...storage },
     views: { hostSuffix: views.hostSuffix, define: Object.fromEntries(views.define.map(({ id, parents }) => [id, { parents }])) },
     tagStaleness: formatDuration(tagStalenessMs),
     upstreams: Object.fromEntries(
@@ -84,7 +86,13 @@ export function inWords({ workers, listeners, trustedProxies, storage, views, ta
       ]),
     ),
     fillDetached: formatDuration(fillDetachedMs),
-    auth: { keyFile: auth.keyFile, anonymous: auth.anonymous, users: auth.users, htpasswd: auth.htpasswd, rules: auth.rules },
+    auth: {
+      keyFile: auth.keyFile,
+      anonymous: auth.anonymous,
+      users: auth.users.map((user) => ({ ...user })),
+      htpasswd: auth.htpasswd,
+      rules: auth.rules.map((rule) => ({ ...rule })),
+    },
     limits: {
       memory: formatSize(limits.memoryBytes),
       manifestBytes: formatSize(limits.manifestBytes),
@@ -96,14 +104,28 @@ export function inWords({ workers, listeners, trustedProxies, storage, views, ta
   };
 }
 
-/** Down to single values and lists of them. */
-function flatten(value: unknown, key = ''): readonly (readonly [string, unknown])[] {
-  if (value === undefined) return [[key, null]];
-  if (value instanceof Secret) return [[key, value.toString()]];
-  if (Array.isArray(value)) {
-    const maps = value.some((item) => typeof item === 'object');
-    return maps ? value.flatMap((item, i) => flatten(item, `${key}[${i}]`)) : [[key, value]];
-  }
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return [[key, value]];
-  return Object.entries(value).flatMap(([name, child]) => flatten(child, key === '' ? name : `${key}.${name}`));
+type Word = string | number | boolean | Secret | undefined;
+/** What a configuration file is made of. */
+export interface Words {
+  readonly [key: string]: Word | readonly string[] | readonly Words[] | Words;
+}
+
+/** Down to single values and lists of text. */
+function flatten(words: Words, prefix = ''): readonly (readonly [key: string, value: Value])[] {
+  return Object.entries(words).flatMap(([name, value]) => {
+    const key = `${prefix}${name}`;
+    if (value === undefined) return [[key, null]];
+    if (value instanceof Secret) return [[key, value.toString()]];
+    if (typeof value !== 'object') return [[key, value]];
+    if (isList(value)) return isTexts(value) ? [[key, value]] : value.flatMap((item, i) => flatten(item, `${key}[${i}].`));
+    return Object.keys(value).length === 0 ? [[key, {}]] : flatten(value, `${key}.`);
+  });
+}
+
+function isList(value: Words | readonly string[] | readonly Words[]): value is readonly string[] | readonly Words[] {
+  return Array.isArray(value);
+}
+
+function isTexts(list: readonly string[] | readonly Words[]): list is readonly string[] {
+  return typeof list[0] !== 'object';
 }

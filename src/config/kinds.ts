@@ -54,7 +54,7 @@ export function text(description: string, problemOf: ProblemOf = () => undefined
   return v.pipe(
     v.string(({ input }) => {
       if (typeof input === 'object') return `${problemOf('') ?? 'expected text'}, got ${show(input)}`;
-      return `${problemOf(String(input)) ?? 'expected text'}, got ${show(input)} (text that looks like something else needs quotes)`;
+      return `${problemOf(show(input)) ?? 'expected text'}, got ${show(input)} (text that looks like something else needs quotes)`;
     }),
     v.description(description),
     v.rawCheck(({ dataset, addIssue }) => {
@@ -133,7 +133,7 @@ export function countOr<const Word extends string>(description: string, word: Wo
 function quantity(
   description: string,
   what: string,
-  { min, max, pattern, parse, format }: Range & { readonly pattern: string; parse(input: string | number): number | undefined; format(value: number): string },
+  { min, max, pattern, parse, format }: Range & { readonly pattern: string; readonly parse: (input: string | number) => number | undefined; readonly format: (value: number) => string },
 ): Kind<number> {
   return v.pipe(
     v.union([v.number(), v.string()], (issue) => `expected ${what}, got ${show(issue.input)}`),

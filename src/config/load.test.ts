@@ -227,7 +227,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['auth: { users: [{ name: a, passwordHash: hunter2 }] }', '1: auth.users[0].passwordHash: expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon'],
     ['auth: { users: [{ name: a, passwordHashFile: password }] }', '1: auth.users[0].passwordHashFile: expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon in $FOLDER/password'],
     ['auth: { rules: [{ who: ci, names: ["*"], may: [pull] }] }', '1: auth.rules[0].who: expected one of anonymous, *, got "ci"'],
-    ['auth: { rules: [{ who: "*", names: [org/app], may: [pull] }] }', '1: auth.rules[0].names[0]: names begin with a registry host: expected a pattern such as "docker.io/org/app", got "org/app"'],
+    ['auth: { rules: [{ who: "*", names: [org/app], may: [pull] }] }', '1: auth.rules[0].names[0]: expected a pattern that begins with a registry host, such as docker.io/org/app, got "org/app"'],
     ['auth: { rules: [{ who: "*", names: ["*"], may: [read] }] }', '1: auth.rules[0].may[0]: expected one of pull, push, delete, admin, got "read"'],
     ['auth: { rules: [{ who: "*", names: ["*"], may: [] }] }', '1: auth.rules[0].may: expected at least one, got an empty list'],
     // the environment, and YAML itself

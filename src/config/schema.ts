@@ -3,11 +3,22 @@
  * and docs/configure.md show. Knows one value at a time; what holds between values is `resolve.ts`.
  */
 import * as v from 'valibot';
-import { namePatternProblem, viewPatternProblem } from '../auth/pattern.ts';
 import { countOr, duration, flag, list, map, oneOf, record, secret, size, text, viewId } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { Settings } from './settings.ts';
-import { addressProblem, bcryptProblem, domainProblem, networkProblem, originProblem, registryHostProblem, registryUrlProblem, userNameProblem, viewProblem } from './words.ts';
+import {
+  addressProblem,
+  bcryptProblem,
+  domainProblem,
+  namePatternProblem,
+  networkProblem,
+  originProblem,
+  registryHostProblem,
+  registryUrlProblem,
+  userNameProblem,
+  viewPatternProblem,
+  viewProblem,
+} from './words.ts';
 
 const DEFAULT_UPSTREAMS = ['docker.io', 'quay.io', 'ghcr.io', 'gcr.io', 'registry.k8s.io', 'mcr.microsoft.com', 'public.ecr.aws'];
 const MANY_WORKERS = 256;

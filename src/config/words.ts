@@ -17,8 +17,12 @@ export const originProblem: ProblemOf = (word) => {
   return url === undefined || url.pathname !== '/' ? 'expected http(s)://host[:port], without a path or credentials' : undefined;
 };
 
-export const registryUrlProblem: ProblemOf = (word) =>
-  parseHttpUrl(word) === undefined ? 'expected an http(s) URL, without credentials (which go into username and passwordFile), query or fragment' : undefined;
+/** What `/v2/` comes after. */
+export const registryUrlProblem: ProblemOf = (word) => {
+  const url = parseHttpUrl(word);
+  if (url === undefined) return 'expected an http(s) URL, without credentials (which go into username and passwordFile), query or fragment';
+  return /\/v[12]\/*$/.test(url.pathname) ? 'expected the URL without /v2, which is added' : undefined;
+};
 
 /** A host as names spell it (DESIGN section 3): only these can be told from the first part of a path. */
 export const registryHostProblem: ProblemOf = (word) => {
@@ -61,6 +65,22 @@ export const userNameProblem: ProblemOf = (word) =>
 
 export const bcryptProblem: ProblemOf = (word) =>
   /^\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/.test(word) ? undefined : 'expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon';
+
+/**
+ * A rule that can never apply is a mistake that would otherwise show as a push which is refused, or worse, as one which
+ * is not: names begin with a host, and images of docker.io without a folder are in library/.
+ */
+export const namePatternProblem: ProblemOf = (word) => {
+  if (!/^[a-z0-9._:/[\]*-]+$/.test(word)) return 'expected a pattern of lower-case names such as docker.io/org/*';
+  const slash = word.indexOf('/');
+  const host = slash === -1 ? word : word.slice(0, slash);
+  if (host.includes('*')) return undefined;
+  if (slash === -1 || registryHostProblem(host) !== undefined) return `expected a pattern that begins with a registry host, such as docker.io/${word.replace(/^\/+/, '')}`;
+  const path = word.slice(slash + 1);
+  return host === 'docker.io' && !path.includes('/') && !path.includes('*') ? `expected docker.io/library/${path}, which is that image's whole name` : undefined;
+};
+
+export const viewPatternProblem: ProblemOf = (word) => (/^[a-z0-9*-]+$/.test(word) ? undefined : 'expected a view, or a pattern of views such as change-*');
 
 function parseHttpUrl(text: string): URL | undefined {
   const url = URL.parse(text);
