@@ -1,0 +1,24 @@
+/**
+ * The one place where an error becomes an answer (distribution-spec "Error Codes"). What is not a client's doing is
+ * logged by the caller and told to the client without its insides.
+ */
+import { isDriverError } from '../drivers/driver.ts';
+import { RegistryError } from '../oci/errors.ts';
+import type { Exchange } from './exchange.ts';
+
+/** What the client is told; anything unforeseen is INTERNAL. */
+export function toRegistryError(error: unknown): RegistryError {
+  if (error instanceof RegistryError) return error;
+  if (isDriverError(error, 'full')) return new RegistryError('STORAGE_FULL', 'the registry has no space left to store this; nothing was kept', { cause: error });
+  if (isDriverError(error, 'retryable')) return new RegistryError('UNAVAILABLE', 'the storage of the registry does not answer; try again', { cause: error, retryAfterSeconds: 5 });
+  return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });
+}
+
+/** Answers with the error. The connection is closed where the request's body was left unread. */
+export function sendError(x: Exchange, error: RegistryError, headers: readonly string[] = []): void {
+  const { code, message, detail, status, retryAfterSeconds } = error;
+  const body = JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
+  const all = [...headers, 'Content-Type', 'application/json'];
+  if (retryAfterSeconds !== undefined) all.push('Retry-After', String(Math.max(1, Math.ceil(retryAfterSeconds))));
+  x.send(status, all, body);
+}

@@ -1,0 +1,251 @@
+/**
+ * From a request to its endpoint: routing, the name and view, who may, and one line in the log for each. Endpoints
+ * throw; here errors become answers.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Gate } from '../auth/auth.ts';
+import { subjectOf, viewOf, type Identity } from '../auth/identity.ts';
+import type { Wanted } from '../auth/refusal.ts';
+import type { Action, ListenerConfig } from '../config/config.ts';
+import { RegistryError } from '../oci/errors.ts';
+import { parseViewId, type ViewId } from '../oci/name.ts';
+import { enter, viewOfHost, type EntranceContext } from '../registry/names.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { View } from '../views/views.ts';
+import { baseUrlOf, clientAddress, type TrustedProxies } from './client-address.ts';
+import { sendError, toRegistryError } from './errors.ts';
+import { ClientLeft, Exchange } from './exchange.ts';
+import type { Bodies } from './interim.ts';
+import { deleteBlob, getBlob, headBlob } from './oci/blobs.ts';
+import { getCatalogue, getReferrers, getTags } from './oci/lists.ts';
+import { deleteManifest, getManifest, putManifest } from './oci/manifests.ts';
+import { beginUpload, cancelUpload, continueUpload, finishUpload, uploadStatus } from './oci/uploads.ts';
+import { routeOf, type Route } from './route.ts';
+import type { Target } from './target.ts';
+import { answerToken } from './token.ts';
+
+/** A page about the server itself: `/healthz`, `/readyz`, `/metrics`. */
+export interface Page {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+export interface HandlerDeps {
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly bodies: Bodies;
+  readonly viewHostSuffix: string | undefined;
+  readonly trustedProxies: TrustedProxies;
+  readonly maxManifestBytes: number;
+  readonly nowMs: () => number;
+  readonly pages: Readonly<Record<'healthz' | 'readyz' | 'metrics', () => Page | Promise<Page>>>;
+  /** Told once about every request, when its answer has ended. */
+  readonly done: (x: Exchange, outcome: Outcome) => void;
+}
+
+export interface Outcome {
+  readonly status: number;
+  /** The client left, or was cut off, before the answer was whole. */
+  readonly cut: boolean;
+  readonly client: string;
+  readonly ms: number;
+  /** What the client was not told: an error that is not of its making. */
+  readonly error?: unknown;
+}
+
+interface Endpoint<R extends Named> {
+  readonly action: Action;
+  readonly run: (x: Exchange, target: Target, route: R, deps: HandlerDeps, context: Context) => Promise<void>;
+}
+
+/** What an endpoint may need beside its target. */
+interface Context {
+  readonly identity: Identity;
+  readonly entrance: EntranceContext;
+}
+
+/** Routes below a repository. */
+type Named = Extract<Route, { readonly name: string }>;
+
+/** The API: distribution-spec "Endpoints". */
+const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoint<Extract<Route, { readonly kind: K }>>>> } = {
+  manifest: {
+    GET: { action: 'pull', run: (x, target, route, { registry }) => getManifest(x, target, route.reference, registry) },
+    HEAD: { action: 'pull', run: (x, target, route, { registry }) => getManifest(x, target, route.reference, registry) },
+    PUT: { action: 'push', run: (x, target, route, { registry, maxManifestBytes }) => putManifest(x, target, route.reference, registry, maxManifestBytes) },
+    DELETE: { action: 'delete', run: (x, target, route, { registry }) => deleteManifest(x, target, route.reference, registry) },
+  },
+  blob: {
+    GET: { action: 'pull', run: (x, target, route, { registry, bodies }) => getBlob(x, target, route.digest, registry, bodies) },
+    HEAD: { action: 'pull', run: (x, target, route, { registry }) => headBlob(x, target, route.digest, registry) },
+    DELETE: { action: 'delete', run: (x, target, route, { registry }) => deleteBlob(x, target, route.digest, registry) },
+  },
+  uploads: {
+    POST: {
+      action: 'push',
+      run: (x, target, _, deps, context) => beginUpload(x, target, deps.registry, deps.bodies, async (from, digest) => {
+        const source = enter(from, undefined, context.entrance);
+        const view = source.view === undefined ? target.view : deps.registry.views.find(source.view);
+        if (view === undefined || !deps.gate.permits(context.identity, 'pull', view.id, source.name)) return undefined;
+        return (await deps.registry.resolve.link(view, source.name, digest))?.link;
+      }),
+    },
+  },
+  upload: {
+    GET: { action: 'push', run: (x, target, route, { registry }) => uploadStatus(x, target, route.id, registry) },
+    PATCH: { action: 'push', run: (x, target, route, { registry, bodies }) => continueUpload(x, target, route.id, registry, bodies) },
+    PUT: { action: 'push', run: (x, target, route, { registry, bodies }) => finishUpload(x, target, route.id, registry, bodies) },
+    DELETE: { action: 'push', run: (x, target, route, { registry }) => cancelUpload(x, target, route.id, registry) },
+  },
+  tags: {
+    GET: { action: 'pull', run: (x, target, _, { registry }) => getTags(x, target, registry) },
+  },
+  referrers: {
+    GET: { action: 'pull', run: (x, target, route, { registry }) => getReferrers(x, target, route.digest, registry) },
+  },
+};
+
+export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void {
+  return (req, res, expectsContinue) => {
+    const startedMs = deps.nowMs();
+    const x = new Exchange(req, res, listener, startedMs, expectsContinue);
+    answer(x, deps).then(
+      () => finish(x, deps, undefined),
+      (error: unknown) => finish(x, deps, fail(x, error)),
+    );
+  };
+}
+
+function finish(x: Exchange, deps: HandlerDeps, error: unknown): void {
+  const client = clientAddress(x.req, deps.trustedProxies);
+  deps.done(x, {
+    status: x.res.headersSent ? x.res.statusCode : 499, // as nginx logs a client that left before any answer
+    cut: x.res.destroyed && !x.res.writableFinished,
+    client,
+    ms: deps.nowMs() - x.startedMs,
+    ...(error === undefined ? {} : { error }),
+  });
+}
+
+/** Answers with the error; returns what the log should know of it. */
+function fail(x: Exchange, error: unknown): unknown {
+  if (error instanceof ClientLeft || x.res.destroyed) return undefined;
+  if (x.res.headersSent) {
+    // The body cannot be made right any more: the client must see that it is cut short.
+    x.res.destroy();
+    return error;
+  }
+  const told = toRegistryError(error);
+  letGoOfBody(x);
+  sendError(x, told);
+  return told.status >= 500 ? error : undefined;
+}
+
+async function answer(x: Exchange, deps: HandlerDeps): Promise<void> {
+  const route = routeOf(x.path);
+  x.report.route = route.kind;
+  switch (route.kind) {
+    case 'ping':
+      return await ping(x, deps);
+    case 'catalogue':
+      return await catalogue(x, route.view, deps);
+    case 'token':
+      allow(x, ['GET', 'POST']);
+      return await answerToken(x, deps.gate, viewOfHost(entranceContext(x, deps)) ?? x.listener.view, (spelling) => enter(spelling, undefined, entranceContext(x, deps)));
+    case 'healthz':
+    case 'readyz':
+    case 'metrics': {
+      allow(x, ['GET', 'HEAD']);
+      const { status, contentType, body } = await deps.pages[route.kind]();
+      return x.send(status, ['Content-Type', contentType, 'Cache-Control', 'no-store'], body);
+    }
+    case 'unknown':
+      throw new RegistryError('NOT_FOUND', `no endpoint ${JSON.stringify(x.path.slice(0, 200))}: the API is below /v2/`);
+    default:
+      return await named(x, route, deps);
+  }
+}
+
+async function named(x: Exchange, route: Named, deps: HandlerDeps): Promise<void> {
+  const methods = ENDPOINTS[route.kind] as Readonly<Record<string, Endpoint<Named>>>; // the table pairs each kind with its own route
+  const endpoint = Object.hasOwn(methods, x.method) ? methods[x.method] : undefined;
+  const context = entranceContext(x, deps);
+  const entrance = enter(route.name, x.query.get('ns') ?? undefined, context);
+  if (entrance.ns !== undefined) x.also('OCI-Namespace', entrance.ns);
+  x.report.name = entrance.name;
+  if (endpoint === undefined) return allow(x, Object.keys(methods));
+  const identity = await deps.gate.authenticate(x.header('authorization'));
+  x.report.user = subjectOf(identity);
+  const view = viewFor(x, entrance.view ?? viewOf(identity), deps);
+  x.report.view = view.id;
+  if (!deps.gate.permits(identity, endpoint.action, view.id, entrance.name)) {
+    return refuse(x, deps, identity, { kind: 'repository', action: endpoint.action, view: view.id, spelling: entrance.spelling, ns: entrance.ns });
+  }
+  await endpoint.run(x, { name: entrance.name, view, entrance, by: subjectOf(identity) }, route, deps, { identity, entrance: context });
+}
+
+async function ping(x: Exchange, deps: HandlerDeps): Promise<void> {
+  allow(x, ['GET', 'HEAD']);
+  const identity = await deps.gate.authenticate(x.header('authorization'));
+  x.report.user = subjectOf(identity);
+  if (deps.gate.pingNeedsChallenge(identity)) return refuse(x, deps, identity, { kind: 'ping' });
+  x.sendJson(200, {});
+}
+
+async function catalogue(x: Exchange, prefix: string | undefined, deps: HandlerDeps): Promise<void> {
+  allow(x, ['GET']);
+  const identity = await deps.gate.authenticate(x.header('authorization'));
+  x.report.user = subjectOf(identity);
+  const asked = prefix === undefined ? undefined : parseViewId(prefix);
+  const view = viewFor(x, asked ?? viewOfHost(entranceContext(x, deps)) ?? viewOf(identity), deps);
+  x.report.view = view.id;
+  if (!deps.gate.permitsCatalog(identity, view.id)) return refuse(x, deps, identity, { kind: 'catalog', view: view.id, prefix: asked });
+  await getCatalogue(x, view, asked, deps.registry);
+}
+
+/** @throws RegistryError UNSUPPORTED unless the method is one of these */
+function allow(x: Exchange, methods: readonly string[]): void {
+  if (methods.includes(x.method)) return;
+  x.also('Allow', methods.join(', '));
+  throw new RegistryError('UNSUPPORTED', `${x.method} is not supported here: expected ${methods.join(', ')}`);
+}
+
+function entranceContext(x: Exchange, deps: HandlerDeps): EntranceContext {
+  return { defaultUpstream: x.listener.upstream, hostHeader: x.req.headers.host, viewHostSuffix: deps.viewHostSuffix };
+}
+
+function viewFor(x: Exchange, asked: ViewId | undefined, deps: HandlerDeps): View {
+  const id = asked ?? x.listener.view;
+  const view = deps.registry.views.find(id);
+  if (view === undefined) throw new RegistryError('NAME_UNKNOWN', `no view ${id}`, { detail: { view: id } });
+  return view;
+}
+
+function refuse(x: Exchange, deps: HandlerDeps, identity: Identity, wanted: Wanted): void {
+  const { error, challenge } = deps.gate.refuse(identity, wanted, x.listener.publicUrl ?? baseUrlOf(x.req, deps.trustedProxies));
+  letGoOfBody(x);
+  sendError(x, error, challenge === undefined ? [] : ['WWW-Authenticate', challenge]);
+}
+
+/** Bytes of an unread body that are still read, so that a client in the middle of sending gets to see the answer. */
+const LINGER_BYTES = 4 * 1024 * 1024;
+const LINGER_MS = 2_000;
+
+/** The body will not be read: the connection ends with the answer, after a bounded look away. */
+function letGoOfBody(x: Exchange): void {
+  const { req, res } = x;
+  const hasBody = req.headers['transfer-encoding'] !== undefined || (req.headers['content-length'] ?? '0') !== '0';
+  if (req.complete || !hasBody) return;
+  x.also('Connection', 'close');
+  let left = LINGER_BYTES;
+  const end = (): void => void req.socket.destroy();
+  const timer = setTimeout(end, LINGER_MS);
+  req.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) end();
+  });
+  req.on('error', () => undefined);
+  req.resume();
+  res.once('close', () => clearTimeout(timer));
+}

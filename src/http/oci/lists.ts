@@ -1,0 +1,63 @@
+/** Tags, referrers and the catalogue (distribution-spec end-8, end-12; Docker's `_catalog`). */
+import { MEDIA_TYPES } from '../../oci/manifest.ts';
+import { parseDigest } from '../../oci/digest.ts';
+import { RegistryError } from '../../oci/errors.ts';
+import type { ViewId } from '../../oci/name.ts';
+import type { PageRequest } from '../../registry/lists.ts';
+import { spell } from '../../registry/names.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { View } from '../../views/views.ts';
+import type { Exchange } from '../exchange.ts';
+import type { Target } from '../target.ts';
+
+/** Names a catalogue page holds where the client does not say. */
+const CATALOGUE_PAGE = 1_000;
+
+export async function getTags(x: Exchange, target: Target, registry: Registry): Promise<void> {
+  const request = pageOf(x);
+  const page = await registry.lists.tags(target.view, target.name, request, x.signal);
+  const headers: string[] = [];
+  // n=0 asks for nothing, so nothing follows: a Link would lead back here.
+  if (page.more && request.n !== 0) headers.push('Link', nextLink(x, request.n, page.items.at(-1) ?? request.last));
+  if (page.warning !== undefined) headers.push('Warning', page.warning);
+  x.sendJson(200, { name: target.entrance.spelling, tags: page.items }, headers);
+}
+
+export async function getReferrers(x: Exchange, target: Target, text: string, registry: Registry): Promise<void> {
+  const subject = parseDigest(text);
+  const { items, warning } = await registry.lists.referrers(target.view, target.name, subject, x.signal);
+  const artifactType = x.query.get('artifactType');
+  const manifests = artifactType === null ? items : items.filter((d) => d.artifactType === artifactType);
+  const headers = ['Content-Type', MEDIA_TYPES.ociIndex];
+  if (artifactType !== null) headers.push('OCI-Filters-Applied', 'artifactType');
+  if (warning !== undefined) headers.push('Warning', warning);
+  x.send(200, headers, JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests }));
+}
+
+/** @param viewPrefix the view of a path `/v2/<view>.view/_catalog`, which the names then carry too */
+export async function getCatalogue(x: Exchange, view: View, viewPrefix: ViewId | undefined, registry: Registry): Promise<void> {
+  const { n = CATALOGUE_PAGE, last } = pageOf(x);
+  const names = await registry.lists.catalogue(view);
+  // Paged in the order of what the client sees, which is not that of canonical names.
+  const spelled = names.map((name) => spell(name, { defaultUpstream: x.listener.upstream, viewPrefix })).toSorted();
+  const from = last === undefined ? spelled : spelled.filter((name) => name > last);
+  const repositories = from.slice(0, n);
+  const headers = repositories.length < from.length && n > 0 ? ['Link', nextLink(x, n, repositories.at(-1) ?? last)] : [];
+  x.sendJson(200, { repositories }, headers);
+}
+
+function pageOf(x: Exchange): PageRequest {
+  const n = x.query.get('n');
+  const last = x.query.get('last') ?? undefined;
+  if (n === null) return { n: undefined, last };
+  if (!/^[0-9]{1,9}$/.test(n)) throw new RegistryError('PARAMETER_INVALID', `invalid n ${JSON.stringify(n.slice(0, 40))}: expected a whole number of entries`);
+  return { n: Number(n), last };
+}
+
+/** RFC 8288, relative to the same path, with every other parameter kept. */
+function nextLink(x: Exchange, n: number | undefined, last: string | undefined): string {
+  const query = new URLSearchParams(x.query);
+  if (n !== undefined) query.set('n', String(n));
+  if (last !== undefined) query.set('last', last);
+  return `<${encodeURI(x.path)}?${query.toString()}>; rel="next"`;
+}

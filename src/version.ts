@@ -1,0 +1,2 @@
+/** What this program calls itself, in one place. Kept equal to package.json by a test. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,39 @@
+/** The real server, in this process, on a free port of the loopback: what most tests talk to. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config/load.ts';
+import { startServer } from '../../src/server.ts';
+import { soloGroup } from '../../src/workers/solo.ts';
+import { systemTimers } from '../../src/workers/timers.ts';
+
+export interface TestUmbra {
+  /** `http://127.0.0.1:<port>` of the first listener. */
+  readonly origin: string;
+  /** One for each listener. */
+  readonly origins: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * @param settings a configuration as a file would have it, over: memory storage, no upstreams, one listener on a free
+ *   port, anonymous push
+ */
+export async function startUmbra(settings: Readonly<Record<string, unknown>> = {}): Promise<TestUmbra> {
+  const folder = mkdtempSync(join(tmpdir(), 'umbra-test-'));
+  const file = join(folder, 'umbra.yaml');
+  // JSON is YAML.
+  writeFileSync(file, JSON.stringify({ listeners: [{ address: '127.0.0.1:0' }], storage: { driver: 'memory' }, upstreams: {}, ...settings }));
+  const { config } = await loadConfig(file, { cwd: folder, env: {}, processors: 1 });
+  const server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, env: {}, nowMs: Date.now });
+  const scheme = (i: number): string => (config.listeners[i]?.tls === undefined ? 'http' : 'https');
+  const origins = server.addresses.map(({ host, port }, i) => `${scheme(i)}://${host}:${port}`);
+  return {
+    origin: origins[0] ?? '',
+    origins,
+    close: async () => {
+      await server.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
