@@ -30,9 +30,9 @@ const DOCKER_ALIASES: ReadonlySet<string> = new Set(['index.docker.io', 'registr
 const RESERVED = /\.view$/;
 const VIEW_PREFIX = /^([^/]+)\.view\//;
 
-/** Is the first component of a path a registry's host? (As Docker's reference grammar decides.) */
+/** Is the first component of a path a registry's host? As Docker's reference grammar decides; what can be none is a path. */
 function looksLikeHost(component: string): boolean {
-  return component.includes('.') || component.includes(':') || component === 'localhost';
+  return (component.includes('.') || component.includes(':') || component === 'localhost') && isHost(component);
 }
 
 function canonicalHost(host: string): string {
@@ -67,7 +67,7 @@ export function enter(spelling: string, ns: string | undefined, context: Entranc
     if (RESERVED.test(first)) throw new RegistryError('NAME_INVALID', `invalid name ${JSON.stringify(spelling.slice(0, 200))}: only one view can be named`);
     return { name: canonical(first, rest.slice(slash + 1)), view, spelling, ns: undefined };
   }
-  if (ns !== undefined && ns !== '') {
+  if (ns !== undefined) {
     const host = ns.toLowerCase();
     if (!isHost(host)) throw new RegistryError('NAME_INVALID', `invalid ns parameter ${JSON.stringify(ns.slice(0, 200))}: expected a registry host such as docker.io`);
     return { name: canonical(host, rest), view, spelling, ns };
