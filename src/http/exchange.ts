@@ -73,8 +73,11 @@ export class Exchange {
     if (this.#abort === undefined) {
       const abort = new AbortController();
       this.#abort = abort;
-      if (this.res.destroyed) abort.abort(clientLeft());
-      else this.res.once('close', () => abort.abort(clientLeft()));
+      const left = (): void => {
+        if (!this.res.writableFinished) abort.abort(new ClientLeft('the client closed the connection'));
+      };
+      if (this.res.destroyed) left();
+      else this.res.once('close', left);
     }
     return this.#abort.signal;
   }
@@ -120,10 +123,6 @@ export class Exchange {
 /** Not an error of ours: the client is gone, nobody is answered. */
 export class ClientLeft extends Error {
   override readonly name = 'ClientLeft';
-}
-
-function clientLeft(): ClientLeft {
-  return new ClientLeft('the client closed the connection');
 }
 
 function decodePath(raw: string): string {

@@ -11,7 +11,7 @@ import { readSmallBody } from './small-body.ts';
 const MAX_FORM_BYTES = 64 * 1024;
 
 export async function answerToken(x: Exchange, gate: Gate, view: ViewId, toName: ToName): Promise<void> {
-  const parameters = x.method === 'POST' ? await readForm(x) : x.query;
+  const parameters = x.method === 'POST' ? await readForm(x) : scopesOf(x.query);
   try {
     const answer = await gate.issueToken({ authorization: x.header('authorization'), parameters, toName, view });
     x.sendJson(200, answer, ['Cache-Control', 'no-store']);
@@ -19,6 +19,11 @@ export async function answerToken(x: Exchange, gate: Gate, view: ViewId, toName:
     if (!hasCode(error, 'UNAUTHORIZED')) throw error;
     sendError(x, error, ['WWW-Authenticate', BASIC_CHALLENGE]);
   }
+}
+
+/** A password in a query would stand in the logs of every proxy on the way: only the form may carry one. */
+function scopesOf(query: URLSearchParams): URLSearchParams {
+  return new URLSearchParams([...query].filter(([key]) => key !== 'grant_type'));
 }
 
 async function readForm(x: Exchange): Promise<URLSearchParams> {

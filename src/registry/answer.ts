@@ -1,6 +1,12 @@
 /** Where an answer came from (DESIGN section 4): told to the client, the log and the metrics in the same words. */
 import type { ViewId } from '../oci/name.ts';
 
+/** Whoever waits for an answer. The signal is made when it is first asked for, which most answers never do. */
+export interface Asker {
+  /** Aborts when nobody waits any more. */
+  readonly signal: AbortSignal;
+}
+
 export type CacheState = 'hit' | 'fill' | 'stale' | 'revalidated';
 
 export type Answer =

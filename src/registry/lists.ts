@@ -10,7 +10,7 @@ import { hasCode, RegistryError } from '../oci/errors.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { hostOf, isTag, type Name } from '../oci/name.ts';
 import type { View, Views } from '../views/views.ts';
-import { warning } from './answer.ts';
+import { warning, type Asker } from './answer.ts';
 import type { PullThrough } from './pull-through.ts';
 import type { Resolver } from './resolve.ts';
 
@@ -34,8 +34,8 @@ export interface PageRequest {
 
 export interface Lists {
   /** In the spec's order (case-insensitive). @throws RegistryError NAME_UNKNOWN where nothing of that name is known */
-  tags(view: View, name: Name, page: PageRequest, signal: AbortSignal): Promise<Page<string>>;
-  referrers(view: View, name: Name, subject: Digest, signal: AbortSignal): Promise<Listing<Descriptor>>;
+  tags(view: View, name: Name, page: PageRequest, asker: Asker): Promise<Page<string>>;
+  referrers(view: View, name: Name, subject: Digest, asker: Asker): Promise<Listing<Descriptor>>;
   /** Names with something stored in the views walked, the upstream and approved views included; in no order. */
   catalogue(view: View): Promise<readonly Name[]>;
 }
@@ -72,8 +72,8 @@ export function lists(deps: ListsDeps): Lists {
   }
 
   return {
-    async tags(view, name, page, signal) {
-      const upstream = await ask(name, () => pullThrough.tags(name, signal));
+    async tags(view, name, page, asker) {
+      const upstream = await ask(name, () => pullThrough.tags(name, asker));
       const all = new Set(upstream.items?.filter(isTag));
       const places = resolver.places(view, name);
       for (const place of places) {
@@ -90,14 +90,14 @@ export function lists(deps: ListsDeps): Lists {
       return { ...cut(sorted, page), ...(upstream.warning === undefined ? {} : { warning: upstream.warning }) };
     },
 
-    async referrers(view, name, subject, signal) {
+    async referrers(view, name, subject, asker) {
       const found = new Map<Digest, Descriptor>();
       for (const place of resolver.places(view, name)) {
         for (const descriptor of await content.manifests.referrers({ view: place.uid, name }, subject)) {
           if (!found.has(descriptor.digest)) found.set(descriptor.digest, descriptor);
         }
       }
-      const upstream = await ask(name, () => pullThrough.referrers(name, subject, signal));
+      const upstream = await ask(name, () => pullThrough.referrers(name, subject, asker));
       for (const item of upstream.items ?? []) {
         if (isDescriptor(item) && !found.has(item.digest)) found.set(item.digest, item);
       }

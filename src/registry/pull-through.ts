@@ -15,7 +15,7 @@ import { hostOf, pathOf, type Name } from '../oci/name.ts';
 import type { FillJob, FillReader, Fills } from '../upstream/fill.ts';
 import type { RemoteManifest, Upstream } from '../upstream/upstream.ts';
 import type { View } from '../views/views.ts';
-import { warning, type CacheState } from './answer.ts';
+import { warning, type Asker, type CacheState } from './answer.ts';
 
 /** A manifest as upstream has it, stored or (where the store is full) in memory only. */
 export interface CachedManifest {
@@ -34,20 +34,20 @@ export interface UpstreamSettings {
 
 export interface PullThrough {
   /** `undefined`: upstream has no such tag. @throws RegistryError where nobody could be asked and nothing is kept */
-  tag(name: Name, tag: string, signal: AbortSignal): Promise<CachedManifest | undefined>;
-  manifest(name: Name, digest: Digest, signal: AbortSignal): Promise<CachedManifest | undefined>;
+  tag(name: Name, tag: string, asker: Asker): Promise<CachedManifest | undefined>;
+  manifest(name: Name, digest: Digest, asker: Asker): Promise<CachedManifest | undefined>;
   /** The blob as stored in the upstream view. */
   held(name: Name, digest: Digest): Promise<Stored | undefined>;
   /** Size in bytes, without fetching. `undefined`: upstream has no such blob; `size` undefined: upstream does not say. */
-  blobSize(name: Name, digest: Digest, signal: AbortSignal): Promise<{ readonly size: number | undefined } | undefined>;
+  blobSize(name: Name, digest: Digest, asker: Asker): Promise<{ readonly size: number | undefined } | undefined>;
   /** A blob that is not held: linked where the store has the bytes and upstream confirms them, else a running fill. */
-  blob(name: Name, digest: Digest, signal: AbortSignal): Promise<Stored | FillReader | undefined>;
+  blob(name: Name, digest: Digest, asker: Asker): Promise<Stored | FillReader | undefined>;
   /** Fetches and links a blob; `undefined`: upstream has none. */
-  ensureBlob(name: Name, digest: Digest, size: number | undefined, signal: AbortSignal): Promise<Stored | undefined>;
+  ensureBlob(name: Name, digest: Digest, size: number | undefined, asker: Asker): Promise<Stored | undefined>;
   /** Upstream's tags, believed for `ttl`. `undefined`: no such repository. */
-  tags(name: Name, signal: AbortSignal): Promise<readonly string[] | undefined>;
+  tags(name: Name, asker: Asker): Promise<readonly string[] | undefined>;
   /** Upstream's referrers, raw descriptors, believed for `ttl`. */
-  referrers(name: Name, subject: Digest, signal: AbortSignal): Promise<readonly unknown[] | undefined>;
+  referrers(name: Name, subject: Digest, asker: Asker): Promise<readonly unknown[] | undefined>;
 }
 
 export interface PullThroughDeps {
@@ -81,14 +81,14 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   const running = new Map<string, Promise<unknown>>();
 
   /** One question at a time per key: those who ask meanwhile share the answer. A waiter that leaves does not end it. */
-  async function once<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async function once<T>(key: string, asker: Asker, work: () => Promise<T>): Promise<T> {
     let promise = running.get(key) as Promise<T> | undefined; // keys carry the kind, so the type is the same
     if (promise === undefined) {
       promise = work().finally(() => running.delete(key));
       promise.catch(() => undefined); // every waiter may have left
       running.set(key, promise);
     }
-    return await abortable(promise, signal);
+    return await abortable(promise, asker);
   }
 
   function isAbsent(key: string): boolean {
@@ -192,32 +192,32 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
    * Upstream is asked for the blob under this very name first, since bytes in the store, or a fill that another name
    * began, give no right by themselves. Bytes that are here already are then linked.
    */
-  async function confirm(name: Name, digest: Digest, signal: AbortSignal): Promise<{ readonly size: number | undefined; readonly stored: Stored | undefined } | undefined> {
-    const remote = await remoteSize(name, digest, signal);
+  async function confirm(name: Name, digest: Digest, asker: Asker): Promise<{ readonly size: number | undefined; readonly stored: Stored | undefined } | undefined> {
+    const remote = await remoteSize(name, digest, asker);
     if (remote === undefined) return undefined;
     const shared = await blobs.shareable(digest, remote.size);
     const linked = shared !== undefined && (await content.uploads.mount(repoOf(name), digest, shared));
     return { size: remote.size, stored: linked ? shared : undefined };
   }
 
-  async function remoteSize(name: Name, digest: Digest, signal: AbortSignal): Promise<{ size: number | undefined } | undefined> {
+  async function remoteSize(name: Name, digest: Digest, asker: Asker): Promise<{ size: number | undefined } | undefined> {
     const key = `${name}@${digest}`;
     const known = sizes.get(key);
     if (known !== undefined) return { size: known };
     if (isAbsent(key)) return undefined;
-    const found = await once(`head ${key}`, signal, () => ask(hostOf(name), (upstream) => upstream.headBlob(pathOf(name), digest)));
+    const found = await once(`head ${key}`, asker, () => ask(hostOf(name), (upstream) => upstream.headBlob(pathOf(name), digest)));
     if (found === undefined) return rememberAbsent(hostOf(name), key);
     if (found.size !== undefined) sizes.set(key, found.size);
     return found;
   }
 
-  async function list(key: string, name: Name, signal: AbortSignal, work: (upstream: Upstream) => Promise<readonly unknown[] | undefined>): Promise<readonly unknown[] | undefined> {
+  async function list(key: string, name: Name, asker: Asker, work: (upstream: Upstream) => Promise<readonly unknown[] | undefined>): Promise<readonly unknown[] | undefined> {
     const held = lists.get(key);
     if (held !== undefined && nowMs() < held.untilMs) return held.value;
     const host = hostOf(name);
     const blocked = down.get(host);
     if (blocked !== undefined && nowMs() < blocked.untilMs) throw blocked.error;
-    return await once(key, signal, async () => {
+    return await once(key, asker, async () => {
       const value = await ask(host, work);
       const { ttlMs, negativeTtlMs } = deps.settings(host);
       lists.set(key, { untilMs: nowMs() + (value === undefined ? negativeTtlMs : ttlMs), value });
@@ -226,7 +226,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   }
 
   return {
-    async tag(name, tag, signal) {
+    async tag(name, tag, asker) {
       const repo = repoOf(name);
       const host = hostOf(name);
       const found = await manifests.tagged(repo, tag);
@@ -242,20 +242,20 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       const blocked = down.get(host);
       if (kept !== undefined && blocked !== undefined && nowMs() < blocked.untilMs) return stale(blocked.error);
       try {
-        return await once(`tag ${name}:${tag}`, signal, () => askForTag(name, tag, kept));
+        return await once(`tag ${name}:${tag}`, asker, () => askForTag(name, tag, kept));
       } catch (error) {
         if (!hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) throw error;
         return stale(error);
       }
     },
 
-    async manifest(name, digest, signal) {
+    async manifest(name, digest, asker) {
       const repo = repoOf(name);
       const record = await manifests.find(repo, digest);
       if (record !== undefined) return { digest, facts: record, bytes: await manifests.bytes(repo, digest, record), cache: 'hit' };
       const key = `${name}@${digest}`;
       if (isAbsent(key)) return undefined;
-      const got = await once(`manifest ${key}`, signal, () => fetchManifest(name, digest, []));
+      const got = await once(`manifest ${key}`, asker, () => fetchManifest(name, digest, []));
       return got ?? rememberAbsent(hostOf(name), key);
     },
 
@@ -263,35 +263,35 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       return await links.find(repoOf(name), digest);
     },
 
-    async blobSize(name, digest, signal) {
-      return (await links.find(repoOf(name), digest)) ?? (await remoteSize(name, digest, signal));
+    async blobSize(name, digest, asker) {
+      return (await links.find(repoOf(name), digest)) ?? (await remoteSize(name, digest, asker));
     },
 
-    async blob(name, digest, signal) {
-      const confirmed = await confirm(name, digest, signal);
+    async blob(name, digest, asker) {
+      const confirmed = await confirm(name, digest, asker);
       if (confirmed === undefined) return undefined;
       if (confirmed.stored !== undefined) return confirmed.stored;
-      const reader = await fills.open(job(name, digest, confirmed.size), signal);
+      const reader = await fills.open(job(name, digest, confirmed.size), asker.signal);
       return reader ?? rememberAbsent(hostOf(name), `${name}@${digest}`);
     },
 
-    async ensureBlob(name, digest, size, signal) {
+    async ensureBlob(name, digest, size, asker) {
       const held = await links.find(repoOf(name), digest);
       if (held !== undefined) return held;
-      const confirmed = await confirm(name, digest, signal);
+      const confirmed = await confirm(name, digest, asker);
       if (confirmed === undefined || confirmed.stored !== undefined) return confirmed?.stored;
-      if (!(await fills.complete(job(name, digest, confirmed.size ?? size), signal))) return undefined;
+      if (!(await fills.complete(job(name, digest, confirmed.size ?? size), asker.signal))) return undefined;
       // Another name may have led the fill: then only that one has the link, and ours is made now.
-      return (await links.find(repoOf(name), digest)) ?? (await confirm(name, digest, signal))?.stored;
+      return (await links.find(repoOf(name), digest)) ?? (await confirm(name, digest, asker))?.stored;
     },
 
-    async tags(name, signal) {
-      const found = await list(`tags ${name}`, name, signal, (upstream) => upstream.listTags(pathOf(name)));
+    async tags(name, asker) {
+      const found = await list(`tags ${name}`, name, asker, (upstream) => upstream.listTags(pathOf(name)));
       return found as readonly string[] | undefined; // as listTags gives
     },
 
-    async referrers(name, subject, signal) {
-      return await list(`referrers ${name}@${subject}`, name, signal, (upstream) => upstream.listReferrers(pathOf(name), subject));
+    async referrers(name, subject, asker) {
+      return await list(`referrers ${name}@${subject}`, name, asker, (upstream) => upstream.listReferrers(pathOf(name), subject));
     },
   };
 }
@@ -305,8 +305,8 @@ function upstreamFacts(got: RemoteManifest, name: Name): ManifestFacts {
   }
 }
 
-/** Waits for `promise` as long as the signal allows; the work itself goes on. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Waits for `promise` as long as the asker does; the work itself goes on. */
+async function abortable<T>(promise: Promise<T>, { signal }: Asker): Promise<T> {
   signal.throwIfAborted();
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

@@ -11,6 +11,7 @@ import { RegistryError } from '../oci/errors.ts';
 import type { Descriptor, ManifestFacts } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';
 import type { View, Views } from '../views/views.ts';
+import type { Asker } from './answer.ts';
 import type { PullThrough } from './pull-through.ts';
 import type { Resolver } from './resolve.ts';
 
@@ -31,7 +32,7 @@ export interface Pusher {
    * @throws RegistryError MANIFEST_BLOB_UNKNOWN naming what is missing, SIZE_INVALID where a descriptor's size is not
    *   that of the blob
    */
-  manifest(push: ManifestPush, signal: AbortSignal): Promise<void>;
+  manifest(push: ManifestPush, asker: Asker): Promise<void>;
 }
 
 export interface PusherDeps {
@@ -50,10 +51,10 @@ export function pusher(deps: PusherDeps): Pusher {
   const { content, views, resolver, pullThrough } = deps;
   const { manifests } = content;
 
-  async function findBlob(view: View, name: Name, wanted: Descriptor, signal: AbortSignal): Promise<Need | undefined> {
+  async function findBlob(view: View, name: Name, wanted: Descriptor, asker: Asker): Promise<Need | undefined> {
     const { digest } = wanted;
     const found = await resolver.link(view, name, digest);
-    const stored = found?.link ?? (resolver.policyOf(name) === 'proxy' ? await pullThrough.ensureBlob(name, digest, wanted.size, signal) : undefined);
+    const stored = found?.link ?? (resolver.policyOf(name) === 'proxy' ? await pullThrough.ensureBlob(name, digest, wanted.size, asker) : undefined);
     if (stored === undefined) return undefined;
     if (stored.size !== wanted.size) {
       throw new RegistryError('SIZE_INVALID', `the manifest says that ${digest} has ${wanted.size} bytes, but it has ${stored.size}`, { detail: { digest, size: stored.size } });
@@ -61,9 +62,9 @@ export function pusher(deps: PusherDeps): Pusher {
     return { digest, generation: stored.generation, size: stored.size };
   }
 
-  async function blobsOf(view: View, name: Name, facts: ManifestFacts, signal: AbortSignal): Promise<Need[]> {
+  async function blobsOf(view: View, name: Name, facts: ManifestFacts, asker: Asker): Promise<Need[]> {
     const wanted = [...new Map(facts.blobs.map((d) => [d.digest, d])).values()];
-    const found = await eachOf(wanted, FILLS_AT_ONCE, (d) => findBlob(view, name, d, signal));
+    const found = await eachOf(wanted, FILLS_AT_ONCE, (d) => findBlob(view, name, d, asker));
     const missing = wanted.filter((_, i) => found[i] === undefined);
     if (missing.length > 0) {
       const names = missing.slice(0, 3).map((d) => d.digest).join(', ');
@@ -78,18 +79,18 @@ export function pusher(deps: PusherDeps): Pusher {
    * Children that live here or in a view walked; those of a parent are adopted, so that this view needs nobody's. A
    * child that nobody pushed stays absent (sparse): upstream may still have it when it is asked for.
    */
-  async function childrenOf(view: View, name: Name, facts: ManifestFacts, signal: AbortSignal, depth: number): Promise<{ present: Need[]; absent: Digest[] }> {
+  async function childrenOf(view: View, name: Name, facts: ManifestFacts, asker: Asker, depth: number): Promise<{ present: Need[]; absent: Digest[] }> {
     const present: Need[] = [];
     const absent: Digest[] = [];
     for (const digest of new Set(facts.manifests.map((m) => m.digest))) {
-      const child = await adoptManifest(view, name, digest, signal, depth);
+      const child = await adoptManifest(view, name, digest, asker, depth);
       if (child === undefined) absent.push(digest);
       else present.push(child);
     }
     return { present, absent };
   }
 
-  async function adoptManifest(view: View, name: Name, digest: Digest, signal: AbortSignal, depth: number): Promise<Need | undefined> {
+  async function adoptManifest(view: View, name: Name, digest: Digest, asker: Asker, depth: number): Promise<Need | undefined> {
     const repo: Repo = { view: view.uid, name };
     const here = await manifests.find(repo, digest);
     if (here !== undefined) return { digest, generation: here.generation, size: here.size };
@@ -100,17 +101,17 @@ export function pusher(deps: PusherDeps): Pusher {
       if (record === undefined) continue;
       if (depth >= MAX_DEPTH) throw new RegistryError('MANIFEST_INVALID', `indexes are nested more than ${MAX_DEPTH} deep at ${digest}`);
       const bytes = await manifests.bytes(from, digest, record);
-      const adopted = await commit({ view, name, digest, bytes, facts: record, tags: [], by: undefined }, signal, depth + 1);
+      const adopted = await commit({ view, name, digest, bytes, facts: record, tags: [], by: undefined }, asker, depth + 1);
       return { digest, generation: adopted.generation, size: adopted.size };
     }
     return undefined;
   }
 
-  async function commit(push: ManifestPush, signal: AbortSignal, depth: number): ReturnType<typeof manifests.commit> {
+  async function commit(push: ManifestPush, asker: Asker, depth: number): ReturnType<typeof manifests.commit> {
     const { view, name, digest, bytes, tags, by } = push;
     const facts = factsOnly(push.facts);
-    const blobs = await blobsOf(view, name, facts, signal);
-    const children = await childrenOf(view, name, facts, signal, depth);
+    const blobs = await blobsOf(view, name, facts, asker);
+    const children = await childrenOf(view, name, facts, asker, depth);
     return await manifests.commit({
       repo: { view: view.uid, name }, digest, bytes, facts, blobs, children: children.present, absent: children.absent, tags, by,
     });
@@ -123,8 +124,8 @@ export function pusher(deps: PusherDeps): Pusher {
       }
     },
 
-    async manifest(push, signal) {
-      await commit(push, signal, 0);
+    async manifest(push, asker) {
+      await commit(push, asker, 0);
     },
   };
 }

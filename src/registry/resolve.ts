@@ -12,7 +12,7 @@ import type { ManifestFacts } from '../oci/manifest.ts';
 import { hostOf, type Name } from '../oci/name.ts';
 import type { FillReader } from '../upstream/fill.ts';
 import type { View, Views } from '../views/views.ts';
-import type { Answer } from './answer.ts';
+import type { Answer, Asker } from './answer.ts';
 import { isFillReader, type CachedManifest, type PullThrough } from './pull-through.ts';
 
 export interface ResolvedManifest {
@@ -32,13 +32,13 @@ export interface Resolver {
   policyOf(name: Name): Policy;
   /** Views that are looked into for this name, in order; the last may be the policy's. */
   places(view: View, name: Name): readonly View[];
-  tag(view: View, name: Name, tag: string, signal: AbortSignal): Promise<ResolvedManifest | undefined>;
-  manifest(view: View, name: Name, digest: Digest, signal: AbortSignal): Promise<ResolvedManifest | undefined>;
+  tag(view: View, name: Name, tag: string, asker: Asker): Promise<ResolvedManifest | undefined>;
+  manifest(view: View, name: Name, digest: Digest, asker: Asker): Promise<ResolvedManifest | undefined>;
   /** The first link in the walk and the policy's view; upstream is not asked. */
   link(view: View, name: Name, digest: Digest): Promise<{ readonly repo: Repo; readonly link: LinkRecord; readonly answer: Answer } | undefined>;
-  blob(view: View, name: Name, digest: Digest, signal: AbortSignal): Promise<ResolvedBlob | undefined>;
+  blob(view: View, name: Name, digest: Digest, asker: Asker): Promise<ResolvedBlob | undefined>;
   /** What HEAD needs: the size, and nothing is fetched. */
-  blobSize(view: View, name: Name, digest: Digest, signal: AbortSignal): Promise<{ readonly size: number | undefined; readonly answer: Answer } | undefined>;
+  blobSize(view: View, name: Name, digest: Digest, asker: Asker): Promise<{ readonly size: number | undefined; readonly answer: Answer } | undefined>;
 }
 
 export interface ResolverDeps {
@@ -90,10 +90,10 @@ export function resolver(deps: ResolverDeps): Resolver {
     places,
     link,
 
-    async tag(view, name, tag, signal) {
+    async tag(view, name, tag, asker) {
       for (const place of places(view, name)) {
         if (isProxied(place, name)) {
-          const found = await pullThrough.tag(name, tag, signal);
+          const found = await pullThrough.tag(name, tag, asker);
           if (found !== undefined) return cached(name, found);
           continue;
         }
@@ -103,35 +103,35 @@ export function resolver(deps: ResolverDeps): Resolver {
       return undefined;
     },
 
-    async manifest(view, name, digest, signal) {
+    async manifest(view, name, digest, asker) {
       for (const place of places(view, name)) {
         const record = await manifests.find({ view: place.uid, name }, digest);
         if (record !== undefined) return await own(place, name, digest, record);
       }
       if (policyOf(name) !== 'proxy') return undefined;
-      const found = await pullThrough.manifest(name, digest, signal);
+      const found = await pullThrough.manifest(name, digest, asker);
       return found === undefined ? undefined : cached(name, found);
     },
 
-    async blob(view, name, digest, signal) {
+    async blob(view, name, digest, asker) {
       const found = await link(view, name, digest);
       if (found !== undefined) return { kind: 'stored', ...found };
       if (policyOf(name) !== 'proxy') return undefined;
-      const fetched = await pullThrough.blob(name, digest, signal);
+      const fetched = await pullThrough.blob(name, digest, asker);
       if (fetched === undefined) return undefined;
       const host = hostOf(name);
       if (isFillReader(fetched)) return { kind: 'fill', reader: fetched, answer: { from: 'upstream', host, cache: 'fill' } };
       return { kind: 'stored', repo: { view: views.upstream.uid, name }, link: fetched, answer: { from: 'upstream', host, cache: 'hit' } };
     },
 
-    async blobSize(view, name, digest, signal) {
+    async blobSize(view, name, digest, asker) {
       const found = await link(view, name, digest);
       if (found !== undefined) {
         // To a pusher a condemned blob is absent, here and in every parent: it must be uploaded again.
         return (await content.blobs.condemned(digest)) ? undefined : { size: found.link.size, answer: found.answer };
       }
       if (policyOf(name) !== 'proxy') return undefined;
-      const remote = await pullThrough.blobSize(name, digest, signal).catch((error: unknown) => {
+      const remote = await pullThrough.blobSize(name, digest, asker).catch((error: unknown) => {
         // A pusher asks for every layer it has: an upstream that is down must not stop a push.
         if (hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) return undefined;
         throw error;

@@ -11,7 +11,7 @@ import type { Target } from '../target.ts';
 
 export async function headBlob(x: Exchange, target: Target, text: string, registry: Registry): Promise<void> {
   const digest = parseDigest(text);
-  const found = await registry.resolve.blobSize(target.view, target.name, digest, x.signal);
+  const found = await registry.resolve.blobSize(target.view, target.name, digest, x);
   if (found === undefined) throw unknownBlob(target, digest);
   const headers = [...describe(x, digest, found.answer), ...VALIDATORS(digest)];
   if (notModified(x, digest)) return x.send(304, headers);
@@ -22,7 +22,7 @@ export async function headBlob(x: Exchange, target: Target, text: string, regist
 
 export async function getBlob(x: Exchange, target: Target, text: string, registry: Registry, bodies: Bodies): Promise<void> {
   const digest = parseDigest(text);
-  const found = await registry.resolve.blob(target.view, target.name, digest, x.signal);
+  const found = await registry.resolve.blob(target.view, target.name, digest, x);
   if (found === undefined) throw unknownBlob(target, digest);
   const headers = describe(x, digest, found.answer);
   if (found.kind === 'fill') return await sendFill(x, found.reader, headers, bodies);

@@ -15,7 +15,7 @@ const CATALOGUE_PAGE = 1_000;
 
 export async function getTags(x: Exchange, target: Target, registry: Registry): Promise<void> {
   const request = pageOf(x);
-  const page = await registry.lists.tags(target.view, target.name, request, x.signal);
+  const page = await registry.lists.tags(target.view, target.name, request, x);
   const headers: string[] = [];
   // n=0 asks for nothing, so nothing follows: a Link would lead back here.
   if (page.more && request.n !== 0) headers.push('Link', nextLink(x, request.n, page.items.at(-1) ?? request.last));
@@ -25,7 +25,7 @@ export async function getTags(x: Exchange, target: Target, registry: Registry): 
 
 export async function getReferrers(x: Exchange, target: Target, text: string, registry: Registry): Promise<void> {
   const subject = parseDigest(text);
-  const { items, warning } = await registry.lists.referrers(target.view, target.name, subject, x.signal);
+  const { items, warning } = await registry.lists.referrers(target.view, target.name, subject, x);
   const artifactType = x.query.get('artifactType');
   const manifests = artifactType === null ? items : items.filter((d) => d.artifactType === artifactType);
   const headers = ['Content-Type', MEDIA_TYPES.ociIndex];

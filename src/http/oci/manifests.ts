@@ -28,9 +28,9 @@ export async function getManifest(x: Exchange, target: Target, reference: string
 }
 
 async function resolveReference(x: Exchange, { view, name }: Target, reference: string, registry: Registry): Promise<ResolvedManifest | undefined> {
-  if (isTag(reference)) return await registry.resolve.tag(view, name, reference, x.signal);
+  if (isTag(reference)) return await registry.resolve.tag(view, name, reference, x);
   if (!reference.includes(':')) parseTag(reference);
-  return await registry.resolve.manifest(view, name, parseDigest(reference), x.signal);
+  return await registry.resolve.manifest(view, name, parseDigest(reference), x);
 }
 
 export async function putManifest(x: Exchange, target: Target, reference: string, registry: Registry, maxBytes: number): Promise<void> {
@@ -41,7 +41,7 @@ export async function putManifest(x: Exchange, target: Target, reference: string
   const bytes = await readSmallBody(x, maxBytes, (limit) => new RegistryError('MANIFEST_TOO_LARGE', `a manifest may have at most ${limit} bytes here (limits.manifestBytes)`));
   const digest = digestFor(x, reference, bytes);
   const facts = readManifest(bytes, mediaTypeOf(x.header('content-type')));
-  await registry.push.manifest({ view, name, digest, bytes, facts, tags, by }, x.signal);
+  await registry.push.manifest({ view, name, digest, bytes, facts, tags, by }, x);
   const headers = ['Location', locationOf(target, `manifests/${isDigest(reference) ? digest : reference}`), 'Docker-Content-Digest', digest];
   if (isDigest(reference)) for (const tag of tags) headers.push('OCI-Tag', tag);
   if (facts.subject !== undefined) headers.push('OCI-Subject', facts.subject.digest);
