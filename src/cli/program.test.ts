@@ -1,0 +1,139 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createOutput, formatColumns } from './output.ts';
+import { run } from './program.ts';
+
+const VERSIONS = { umbra: '1.2.3', node: 'v26.0.0', platform: 'linux-x64' };
+
+let cwd = '';
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'umbra-cli-'));
+  writeFileSync(join(cwd, 'good.yaml'), 'workers: 3\nupstreams: { docker.io: { username: me, password: ${PASSWORD} } }\n');
+  writeFileSync(join(cwd, 'bad.yaml'), 'workrs: 3\nstorage: { driver: tape }\n');
+  writeFileSync(join(cwd, 'memory.yaml'), 'storage: { driver: memory }\n');
+});
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+async function umbra(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const output = createOutput({ write: (text: string) => (stdout += text) }, { write: (text: string) => (stderr += text) });
+  const code = await run(args, { cwd, env: { PASSWORD: 'hunter2' }, processors: 2, output }, VERSIONS);
+  return { code, stdout, stderr };
+}
+
+describe('usage errors are 2, with a hint on stderr and nothing on stdout', () => {
+  test.each<[string[], string]>([
+    [[], 'Usage: umbra [options] [command]'],
+    [['config'], 'Usage: umbra config [options] [command]'],
+    [['serv'], 'Did you mean serve?'],
+    [['config', 'chekc'], 'Did you mean check?'],
+    [['serve', 'umbra.yaml'], "too many arguments for 'serve'"],
+    [['serve', '-c'], "option '-c, --config <file>' argument missing"],
+    [['serve', '--verbose'], "unknown option '--verbose'"],
+    [['prune'], "required option '--uploads' not specified"],
+  ])('%j', async (args, hint) => {
+    const { code, stdout, stderr } = await umbra(...args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(hint);
+  });
+});
+
+test.each([
+  [['--help']],
+  [['serve', '--help']],
+  [['config', '--help']],
+  [['config', 'check', '-h']],
+  [['config', 'explain', '--help']],
+  [['config', 'schema', '--help']],
+  [['prune', '--help']],
+  [['version', '--help']],
+  [['help', 'serve']],
+])('%j prints help with examples', async (args) => {
+  const { code, stdout, stderr } = await umbra(...args);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toMatch(/^Usage: umbra/);
+  expect(stdout).toMatch(/\nExamples:\n {2}\$ umbra /);
+});
+
+describe('config check', () => {
+  test('says ok for a good file, and for none', async () => {
+    expect(await umbra('config', 'check', '-c', 'good.yaml')).toEqual({ code: 0, stdout: 'good.yaml: ok\n', stderr: '' });
+    expect(await umbra('config', 'check')).toEqual({ code: 0, stdout: 'no file, so the defaults: ok\n', stderr: '' });
+    expect(JSON.parse((await umbra('config', 'check', '--json', '-c', 'good.yaml')).stdout)).toEqual({ ok: true, file: 'good.yaml', problems: [] });
+  });
+
+  test('tells all that is wrong', async () => {
+    const lines = ['bad.yaml:1: workrs: unknown key; did you mean "workers"?', 'bad.yaml:2: storage.driver: expected one of filesystem, memory, got "tape"'];
+    expect(await umbra('config', 'check', '-c', 'bad.yaml')).toEqual({ code: 1, stdout: '', stderr: `${lines.join('\n')}\n` });
+  });
+
+  test('tells it to programs, too', async () => {
+    const { code, stdout, stderr } = await umbra('config', 'check', '--json', '-c', 'bad.yaml');
+    expect([code, stderr]).toEqual([1, '']);
+    expect(JSON.parse(stdout)).toEqual({
+      ok: false,
+      problems: [
+        { file: 'bad.yaml', line: 1, key: 'workrs', message: 'unknown key; did you mean "workers"?' },
+        { file: 'bad.yaml', line: 2, key: 'storage.driver', message: 'expected one of filesystem, memory, got "tape"' },
+      ],
+    });
+  });
+});
+
+describe('config explain', () => {
+  test('lines values and origins up', async () => {
+    const { code, stdout } = await umbra('config', 'explain', '-c', 'good.yaml');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^workers {2,}3 {2,}good\.yaml:1$/m);
+    expect(stdout).toMatch(/^upstreams\.docker\.io\.password {2,}\*\*\* {2,}environment variable PASSWORD \(good\.yaml:2\)$/m);
+    expect(stdout).toMatch(/^auth\.anonymous {2,}push {2,}default; no auth is configured$/m);
+    expect(stdout).not.toContain('hunter2');
+  });
+
+  test('gives rows to programs', async () => {
+    const { stdout } = await umbra('config', 'explain', '--json', '-c', 'good.yaml');
+    expect(JSON.parse(stdout)).toContainEqual({ key: 'workers', value: 3, origin: { kind: 'file', file: 'good.yaml', line: 1 } });
+    expect(stdout).not.toContain('hunter2');
+  });
+
+  test('fails on a bad file as check does', async () => {
+    expect(await umbra('config', 'explain', '-c', 'bad.yaml')).toEqual(await umbra('config', 'check', '-c', 'bad.yaml'));
+  });
+});
+
+test('config schema prints a JSON Schema', async () => {
+  const { code, stdout } = await umbra('config', 'schema');
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#', properties: { upstreams: { additionalProperties: { properties: { ttl: { default: '60s' } } } } } });
+});
+
+test('version says which Umbra on which Node.js', async () => {
+  expect(await umbra('version')).toEqual({ code: 0, stdout: 'umbra 1.2.3 (node v26.0.0, linux-x64)\n', stderr: '' });
+  expect(await umbra('--version')).toEqual({ code: 0, stdout: 'umbra 1.2.3\n', stderr: '' });
+  expect(JSON.parse((await umbra('version', '--json')).stdout)).toEqual(VERSIONS);
+});
+
+test.each([['serve'], ['prune', '--uploads']])('%s stops at a bad file and says all that is wrong', async (...args) => {
+  const { code, stdout, stderr } = await umbra(...args, '-c', 'bad.yaml');
+  expect([code, stdout]).toEqual([1, '']);
+  expect(stderr.split('\n')).toHaveLength(3);
+});
+
+test('prune says what it removed and kept', async () => {
+  const file = ['-c', 'good.yaml'];
+  expect(await umbra('prune', '--uploads', ...file)).toEqual({ code: 0, stdout: 'removed 0 uploads that nobody touched for 1d, kept 0\n', stderr: '' });
+  expect(JSON.parse((await umbra('prune', '--uploads', '--json', ...file)).stdout)).toEqual({ removed: 0, kept: 0 });
+});
+
+test('prune refuses memory storage, which is the server’s own', async () => {
+  const { code, stderr } = await umbra('prune', '--uploads', '-c', 'memory.yaml');
+  expect(code).toBe(1);
+  expect(stderr).toContain('storage is memory');
+});
+
+test('columns are as wide as their widest cell, but for the last', () => {
+  expect(formatColumns([['a', 'bb', 'c'], ['ddd', 'e', 'long']])).toBe('a    bb  c\nddd  e   long');
+});

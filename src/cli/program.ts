@@ -1,0 +1,93 @@
+/** The command line: which commands there are, their options and help. Each command's code is loaded when it runs. */
+import { Command, CommanderError } from 'commander';
+import { ConfigError } from '../config/problem.ts';
+import { EXIT, describeFailure } from './world.ts';
+import type { World } from './world.ts';
+import type { Versions } from './commands/version.ts';
+
+const CONFIG_FLAG = ['-c, --config <file>', 'configuration file (default: umbra.yaml, if there is one)'] as const;
+const JSON_FLAG = ['--json', 'print JSON, for programs'] as const;
+
+/** @returns the exit code */
+export async function run(args: readonly string[], world: World, versions: Versions): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = build(world, versions, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    world.output.note(error instanceof ConfigError ? error.message : `umbra: ${describeFailure(error)}`);
+    return EXIT.failed;
+  }
+}
+
+function build(world: World, versions: Versions, exit: (code: number) => void): Command {
+  const program = new Command('umbra')
+    .description('A container image registry in which an image you push shadows the upstream image of the same name.')
+    .version(`umbra ${versions.umbra}`, '-V, --version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help for a command')
+    .showHelpAfterError('(--help says more)')
+    .configureOutput({ writeOut: (text) => world.output.result(text.trimEnd()), writeErr: (text) => world.output.note(text.trimEnd()) })
+    .exitOverride()
+    .addHelpText('after', examples('umbra serve', 'umbra serve -c /etc/umbra/umbra.yaml', 'umbra config explain'));
+
+  program
+    .command('serve')
+    .description('Run the registry until SIGINT or SIGTERM. Without a file: on localhost:5000, images in ./umbra-data.')
+    .option(...CONFIG_FLAG)
+    .addHelpText('after', examples('umbra serve', 'umbra serve -c /etc/umbra/umbra.yaml'))
+    .action(async (options) => exit(await (await import('./commands/serve.ts')).serveRegistry(options, world)));
+
+  const config = program
+    .command('config')
+    .description('Check, explain and describe the configuration file.')
+    .addHelpText('after', examples('umbra config check -c umbra.yaml', 'umbra config explain', 'umbra config schema > umbra.schema.json'));
+
+  config
+    .command('check')
+    .description('Say whether a file is good, or all that is wrong with it.')
+    .option(...CONFIG_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText('after', examples('umbra config check', 'umbra config check -c /etc/umbra/umbra.yaml && systemctl restart umbra'))
+    .action(async (options) => exit(await (await import('./commands/config.ts')).check(options, world)));
+
+  config
+    .command('explain')
+    .description('Print every value in effect and where it comes from. Secrets show as ***.')
+    .option(...CONFIG_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText('after', examples('umbra config explain', 'umbra config explain -c umbra.yaml | grep upstreams.docker.io', "umbra config explain --json | jq '.[] | select(.origin.kind != \"default\")'"))
+    .action(async (options) => exit(await (await import('./commands/config.ts')).explainValues(options, world)));
+
+  config
+    .command('schema')
+    .description('Print the JSON Schema of the file, for editors.')
+    .addHelpText('after', examples('umbra config schema > umbra.schema.json'))
+    .action(async () => exit(await (await import('./commands/config.ts')).printSchema(world)));
+
+  program
+    .command('prune')
+    .description('Remove what is left over. Servers over the same storage may be running.')
+    .requiredOption('--uploads', 'uploads that nobody touched for longer than limits.uploads')
+    .option(...CONFIG_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText('after', examples('umbra prune --uploads', 'umbra prune --uploads -c /etc/umbra/umbra.yaml --json'))
+    .action(async (options) => exit(await (await import('./commands/prune.ts')).prune(options, world)));
+
+  program
+    .command('version')
+    .description('Print the versions of Umbra and of the Node.js it runs on.')
+    .option(...JSON_FLAG)
+    .addHelpText('after', examples('umbra version', 'umbra version --json'))
+    .action(async (options) => exit((await import('./commands/version.ts')).printVersion(options, versions, world.output)));
+
+  return program;
+}
+
+function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`;
+}
