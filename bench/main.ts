@@ -1,7 +1,7 @@
 /** The benchmark: runs the rows that are wanted, round by round with the contenders in turn, and prints what came out. */
 import { openBench, type Bench } from './bench.ts';
 import { HELP, parseOptions, type Options } from './options.ts';
-import { failure, machine, result, table, type Result } from './report.ts';
+import { failure, isBusy, machine, result, table, type Result } from './report.ts';
 import type { Contender, Row, Sample, Section } from './row.ts';
 import { cold } from './rows/cold.ts';
 import { memory } from './rows/memory.ts';
@@ -22,7 +22,9 @@ async function main(): Promise<number> {
     process.stdout.write(`${HELP}\n`);
     return 0;
   }
+  const on = machine();
   const bench = await openBench(options);
+  if (isBusy(on)) bench.say(`the machine is busy (load average ${on.loadBefore.toFixed(1)} on ${on.cores} cores): figures will say little`);
   const interrupt = new AbortController();
   // A second one ends it at once; the servers die with this process.
   process.once('SIGINT', () => interrupt.abort(new Error('interrupted')));
@@ -38,12 +40,12 @@ async function main(): Promise<number> {
   } finally {
     await bench.close();
   }
-  const on = machine();
   if (options.json) {
     process.stdout.write(`${JSON.stringify({ machine: on, rounds: options.rounds, quick: options.quick, results }, null, 2)}\n`);
   } else {
     process.stdout.write(`${table(results)}\n\n`);
     process.stdout.write(`medians of ${options.rounds} on ${on.cores} × ${on.cpu}, ${on.memoryGiB} GiB, Linux ${on.kernel}, Node ${on.node}; "dl": downloads from the upstream\n`);
+    if (isBusy(on)) process.stdout.write(`the machine was busy before it began (load average ${on.loadBefore.toFixed(1)}): compare by a run on an idle one\n`);
     if (options.quick) process.stdout.write('--quick shows that it works; compare by a full run on an otherwise idle machine\n');
   }
   return results.some((r) => r.error !== undefined) ? 1 : 0;

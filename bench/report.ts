@@ -1,5 +1,5 @@
 /** Results: medians, ratios, whether goals are met, as a table for people and as JSON. */
-import { arch, cpus, release, totalmem } from 'node:os';
+import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import type { Contender, Goal, Row, Sample } from './row.ts';
 
 export interface Figure {
@@ -94,9 +94,31 @@ export function table(results: readonly Result[]): string {
 }
 
 /** What the figures were taken on: they mean nothing elsewhere. */
-export function machine(): { readonly cpu: string; readonly cores: number; readonly memoryGiB: number; readonly kernel: string; readonly node: string } {
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  /** Of the last minute when the benchmark began: what else the machine had to do. */
+  readonly loadBefore: number;
+}
+
+export function machine(): Machine {
   const all = cpus();
-  return { cpu: `${all[0]?.model ?? 'unknown'} (${arch()})`, cores: all.length, memoryGiB: Math.round(totalmem() / 2 ** 30), kernel: release(), node: process.version };
+  return {
+    cpu: `${all[0]?.model ?? 'unknown'} (${arch()})`,
+    cores: all.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+    loadBefore: loadavg()[0] ?? 0,
+  };
+}
+
+/** Whether others used so much of the machine that the figures say little. */
+export function isBusy(on: Machine): boolean {
+  return on.loadBefore > on.cores / 4;
 }
 
 function figure(of: Figure | undefined): string {

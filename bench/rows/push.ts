@@ -38,7 +38,7 @@ function large(name: string, files: (state: State) => readonly BlobFile[], strea
   };
 }
 
-/** MiB a second that openssl hashes with SHA-256 in so many processes, two at most counting on this machine's cores. */
+/** MiB a second that openssl hashes with SHA-256 in so many processes together. */
 async function hashing(processes: number): Promise<number> {
   const multi = processes > 1 ? ['-multi', String(processes)] : [];
   const out = await run('openssl', ['speed', '-mr', ...multi, '-seconds', '1', '-bytes', String(MIB), '-evp', 'sha256']);
