@@ -7,6 +7,13 @@ import { startServer } from '../../src/server.ts';
 import { soloGroup } from '../../src/workers/solo.ts';
 import { systemTimers } from '../../src/workers/timers.ts';
 
+export type Overrides = Readonly<Record<string, unknown>>;
+
+export interface Surroundings {
+  /** The server's clock; default: the machine's. */
+  readonly nowMs?: () => number;
+}
+
 export interface TestUmbra {
   /** `http://127.0.0.1:<port>` of the first listener. */
   readonly origin: string;
@@ -19,13 +26,13 @@ export interface TestUmbra {
  * @param settings a configuration as a file would have it, over: memory storage, no upstreams, one listener on a free
  *   port, anonymous push
  */
-export async function startUmbra(settings: Readonly<Record<string, unknown>> = {}): Promise<TestUmbra> {
+export async function startUmbra(settings: Overrides = {}, { nowMs = Date.now }: Surroundings = {}): Promise<TestUmbra> {
   const folder = mkdtempSync(join(tmpdir(), 'umbra-test-'));
   const file = join(folder, 'umbra.yaml');
   // JSON is YAML.
   writeFileSync(file, JSON.stringify({ listeners: [{ address: '127.0.0.1:0' }], storage: { driver: 'memory' }, upstreams: {}, ...settings }));
   const { config } = await loadConfig(file, { cwd: folder, env: {}, processors: 1 });
-  const server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, env: {}, nowMs: Date.now });
+  const server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, env: {}, nowMs });
   const scheme = (i: number): string => (config.listeners[i]?.tls === undefined ? 'http' : 'https');
   const origins = server.addresses.map(({ host, port }, i) => `${scheme(i)}://${host}:${port}`);
   return {
