@@ -10,7 +10,7 @@ export async function pruneUploads(config: Config): Promise<{ readonly removed: 
   try {
     await driver.check();
     const newId = (): string => randomBytes(16).toString('hex');
-    const { uploads } = content({ driver, nowMs: Date.now, newId, staleMs: 0, manifestCacheBytes: 1 });
+    const { uploads } = content({ driver, nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
     return await uploads.sweep(Date.now() - config.limits.uploadsMs);
   } finally {
     await driver.close();

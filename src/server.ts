@@ -59,7 +59,13 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   closing.push(() => driver.close());
   await driver.check();
 
-  const store = content({ driver, nowMs, newId, staleMs: config.tagStalenessMs, manifestCacheBytes: config.limits.memoryBytes * MANIFEST_CACHE_SHARE });
+  const store = content({
+    driver, nowMs, newId,
+    staleMs: config.tagStalenessMs,
+    tell: (key) => group.broadcast('forget', key),
+    manifestCacheBytes: config.limits.memoryBytes * MANIFEST_CACHE_SHARE,
+  });
+  group.subscribe('forget', (key) => store.forget(key as string)); // what `tell` broadcasts
   const remote = upstreams(config.upstreams, { nowMs, env: deps.env, version: VERSION, manifestBytes: config.limits.manifestBytes, observe: { answered: () => undefined, failed: () => undefined, rateLimit: () => undefined } });
   closing.push(() => remote.close());
   const filling = fills({ driver, group, timers, nowMs, detachedMs: config.fillDetachedMs, newId, observe: () => undefined, maxBytes: config.limits.blobBytes });

@@ -1,7 +1,14 @@
 /**
- * Small JSON records read through memory. Where the driver can look in microseconds, each use is validated by the
- * object's stamp, so that every worker of the machine sees a change at once; elsewhere an entry is believed for
- * `staleMs` (DESIGN section 5, `tagStaleness`).
+ * Small JSON records read through memory, so that an answer costs microseconds. How it is known that memory still
+ * says what stands in the store depends on the kind:
+ *
+ * - `tag`: each use is validated by the object's stamp, where the driver can look in microseconds: anybody may move a
+ *   tag at any time (PROTOCOL: "the tags of a filesystem are validated by stat, never by age").
+ * - `record`: believed for `staleMs`, since it hardly ever changes; whoever writes over one tells the other workers of
+ *   this machine before it answers. That none stands is looked at each time.
+ * - `flag`: the same, and that none stands is believed too: whoever sets one tells.
+ *
+ * Where the driver cannot look, all of them go by age and by being told.
  */
 import { LRUCache } from 'lru-cache';
 import type { Driver } from '../drivers/driver.ts';
@@ -10,59 +17,72 @@ interface Held<T> {
   readonly value: T | undefined;
   /** '' where nothing stood. */
   readonly stamp: string;
-  readonly readAtMs: number;
+  seenMs: number;
 }
 
 export interface CachedDeps {
   readonly driver: Driver;
   readonly nowMs: () => number;
   readonly staleMs: number;
-  /** Entries kept. */
-  readonly max?: number;
+  /** Makes the other workers of this machine forget what stood at the key; resolves when they have. */
+  readonly tell: (key: string) => Promise<void>;
 }
+
+/** Entries kept of one kind. */
+const MAX_ENTRIES = 20_000;
 
 /** Records of one kind. `T` must be treated as immutable: it is shared. */
 export class CachedRecords<T extends object> {
   readonly #deps: CachedDeps;
-  readonly #parse: (text: string) => T;
-  readonly #held: LRUCache<string, Held<T>>;
+  readonly #byStamp: boolean;
+  readonly #believesAbsence: boolean;
+  readonly #held = new LRUCache<string, Held<T>>({ max: MAX_ENTRIES });
 
-  /** @param parse turns the stored text into the record; throws where it is not one */
-  constructor(deps: CachedDeps, parse: (text: string) => T = (text) => JSON.parse(text) as T /* written by this registry only */) {
+  constructor(deps: CachedDeps, kind: 'tag' | 'record' | 'flag') {
+    const looks = deps.driver.stampNow !== undefined;
     this.#deps = deps;
-    this.#parse = parse;
-    this.#held = new LRUCache({ max: deps.max ?? 20_000 });
+    this.#byStamp = kind === 'tag' && looks;
+    this.#believesAbsence = kind === 'flag' || !looks;
   }
 
-  /** The record at the key, or `undefined`. */
-  async read(key: string, options: { readonly fresh?: boolean } = {}): Promise<T | undefined> {
-    const { driver } = this.#deps;
+  /** The record at the key, or `undefined`. At once where memory has it: awaiting costs more than looking. */
+  read(key: string): T | undefined | Promise<T | undefined> {
+    const { driver, nowMs, staleMs } = this.#deps;
     const held = this.#held.get(key);
-    if (held !== undefined && options.fresh !== true) {
-      if (driver.stampNow === undefined ? this.#deps.nowMs() - held.readAtMs < this.#deps.staleMs : driver.stampNow(key) === held.stamp) return held.value;
-    } else if (driver.stampNow?.(key) === '') {
-      return undefined; // nothing there: cheaper to look again than to remember
-    }
-    const readAtMs = this.#deps.nowMs();
+    if (held === undefined) return driver.stampNow?.(key) === '' ? this.#absent(key, nowMs()) : this.readFresh(key);
+    if (!this.#byStamp && nowMs() - held.seenMs < staleMs) return held.value;
+    if (driver.stampNow?.(key) !== held.stamp) return this.readFresh(key);
+    held.seenMs = nowMs();
+    return held.value;
+  }
+
+  /** What stands there now, whatever memory says. */
+  async readFresh(key: string): Promise<T | undefined> {
+    const { driver, nowMs } = this.#deps;
+    const seenMs = nowMs();
     const stored = await driver.get(key);
-    if (stored === undefined) {
-      if (driver.stampNow === undefined) this.#held.set(key, { value: undefined, stamp: '', readAtMs });
-      else this.#held.delete(key);
-      return undefined;
-    }
-    const value = this.#parse(stored.bytes.toString('utf8'));
-    this.#held.set(key, { value, stamp: stored.stamp, readAtMs });
+    if (stored === undefined) return this.#absent(key, seenMs);
+    const value = JSON.parse(stored.bytes.toString('utf8')) as T; // written by this class only
+    this.#held.set(key, { value, stamp: stored.stamp, seenMs });
     return value;
   }
 
-  /** Writes the record; other readers of this process see it at once. Durability as `Driver.put`. */
+  /** Writes the record; when it resolves, every worker of this machine reads it. Durability as `Driver.put`. */
   async write(key: string, value: T, durable: 'now' | 'later'): Promise<void> {
-    this.#held.delete(key);
-    const stat = await this.#deps.driver.put(key, Buffer.from(JSON.stringify(value)), { durable });
-    this.#held.set(key, { value, stamp: stat.stamp, readAtMs: this.#deps.nowMs() });
+    const { driver, nowMs, tell } = this.#deps;
+    const othersMayHold = !this.#byStamp && (this.#believesAbsence || driver.stampNow?.(key) !== '');
+    const { stamp } = await driver.put(key, Buffer.from(JSON.stringify(value)), { durable });
+    this.#held.set(key, { value, stamp, seenMs: nowMs() });
+    if (othersMayHold) await tell(key);
   }
 
   forget(key: string): void {
     this.#held.delete(key);
+  }
+
+  #absent(key: string, seenMs: number): undefined {
+    if (this.#believesAbsence) this.#held.set(key, { value: undefined, stamp: '', seenMs });
+    else this.#held.delete(key);
+    return undefined;
   }
 }

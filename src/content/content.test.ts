@@ -20,7 +20,7 @@ beforeEach(() => {
   nowMs = 1_000_000;
   ids = 0;
   driver = memoryDriver({ clock: () => nowMs });
-  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, manifestCacheBytes: 1024 * 1024 });
+  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
 });
 
 async function upload(text: string, into: Repo = repo): Promise<Need> {
@@ -115,7 +115,7 @@ describe('pushing', () => {
       return {};
     };
     const first = await store.uploads.append(session, pour('one '));
-    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, manifestCacheBytes: 1024 });
+    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 });
     const second = await elsewhere.uploads.append(first, pour('two '));
     expect(second.digest).toBeUndefined();
     const third = await store.uploads.append(second, pour('three'));

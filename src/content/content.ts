@@ -14,6 +14,8 @@ export interface Content {
   readonly tags: Tags;
   readonly manifests: Manifests;
   readonly uploads: Uploads;
+  /** Another worker wrote at this key: what memory has of it is not believed any more. */
+  forget(key: string): void;
 }
 
 export interface ContentDeps {
@@ -21,24 +23,35 @@ export interface ContentDeps {
   readonly nowMs: () => number;
   /** A fresh identity, never given twice, of 16 to 64 of [a-z0-9]. */
   readonly newId: () => string;
-  /** How long a record read is believed where the driver has no `stampNow`. */
+  /** How long a record is believed that nobody said was written over. */
   readonly staleMs: number;
+  /** Makes the other workers of this machine `forget` a key; resolves when they have. */
+  readonly tell: (key: string) => Promise<void>;
   /** Bytes of manifests kept in memory. */
   readonly manifestCacheBytes: number;
 }
 
 export function content(deps: ContentDeps): Content {
   const { driver, nowMs, newId, staleMs } = deps;
-  const cached = { driver, nowMs, staleMs };
+  const cached = { driver, nowMs, staleMs, tell: deps.tell };
   const blobStore = blobs(driver);
-  const linkStore = links(new CachedRecords<LinkRecord>(cached), blobStore);
-  const tagStore = tags(driver, new CachedRecords<TagRecord>(cached));
+  const linkRecords = new CachedRecords<LinkRecord>(cached, 'record');
+  const tagRecords = new CachedRecords<TagRecord>(cached, 'tag');
+  const manifestRecords = new CachedRecords<ManifestRecord>(cached, 'record');
+  const referrerRecords = new CachedRecords<ReferrerRecord>(cached, 'record');
+  const gone = new CachedRecords<object>(cached, 'flag');
+  const linkStore = links(linkRecords, blobStore);
+  const tagStore = tags(driver, tagRecords);
   const manifestStore = manifests({
     driver, blobs: blobStore, links: linkStore, tags: tagStore, nowMs, newId,
-    records: new CachedRecords<ManifestRecord>(cached),
-    gone: new CachedRecords<object>(cached),
-    referrers: new CachedRecords<ReferrerRecord>(cached),
+    records: manifestRecords, gone, referrers: referrerRecords,
     cacheBytes: deps.manifestCacheBytes,
   });
-  return { blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore, uploads: uploads({ driver, blobs: blobStore, links: linkStore, newId }) };
+  return {
+    blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore,
+    uploads: uploads({ driver, blobs: blobStore, links: linkStore, newId }),
+    forget: (key) => {
+      for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone]) records.forget(key);
+    },
+  };
 }

@@ -35,14 +35,14 @@ export function links(records: CachedRecords<LinkRecord>, blobs: Blobs): Links {
 
     async ensure(repo, digest, stored) {
       const key = keys.link(repo, digest);
-      const link = await records.read(key, { fresh: true });
+      const link = await records.readFresh(key);
       if (link !== undefined && link.deleted !== true && link.generation === stored.generation) return key;
       return await write(repo, digest, stored);
     },
 
     async remove(repo, digest) {
       const key = keys.link(repo, digest);
-      const link = await records.read(key, { fresh: true });
+      const link = await records.readFresh(key);
       if (link === undefined || link.deleted === true) return false;
       await records.write(key, { ...link, deleted: true }, 'now');
       return true;

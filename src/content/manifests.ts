@@ -77,11 +77,14 @@ export function manifests(deps: ManifestsDeps): Manifests {
   const { driver, blobs, links, tags, records, gone, nowMs, newId } = deps;
   const cache = new LRUCache<Digest, Buffer>({ maxSize: deps.cacheBytes, sizeCalculation: (b) => b.length + 128 });
 
-  const isGone = async (repo: Repo, incarnation: Incarnation, fresh = false): Promise<boolean> =>
-    (await gone.read(keys.gone(repo, incarnation), { fresh })) !== undefined;
+  const isGone = async (repo: Repo, incarnation: Incarnation, fresh = false): Promise<boolean> => {
+    const key = keys.gone(repo, incarnation);
+    return (await (fresh ? gone.readFresh(key) : gone.read(key))) !== undefined;
+  };
 
   async function living(repo: Repo, digest: Digest, fresh = false): Promise<ManifestRecord | undefined> {
-    const record = await records.read(keys.manifest(repo, digest), { fresh });
+    const key = keys.manifest(repo, digest);
+    const record = await (fresh ? records.readFresh(key) : records.read(key));
     return record === undefined || (await isGone(repo, record.incarnation, fresh)) ? undefined : record;
   }
 

@@ -35,7 +35,7 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
 
     async remove(repo, tag) {
       const key = keys.tag(repo, tag);
-      const record = await records.read(key, { fresh: true });
+      const record = await records.readFresh(key);
       if (record !== undefined) await records.write(key, { ...record, deleted: true }, 'now');
     },
 
@@ -43,7 +43,7 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
       const prefix = keys.tags(repo);
       const names: string[] = [];
       for await (const { key } of driver.list(prefix)) names.push(key.slice(prefix.length));
-      const found = await eachOf(names, STORE_CONCURRENCY, (name) => records.read(keys.tag(repo, name)));
+      const found = await eachOf(names, STORE_CONCURRENCY, async (name) => records.read(keys.tag(repo, name)));
       return names.flatMap((name, i) => {
         const record = found[i];
         return record === undefined || record.deleted === true ? [] : [[name, record] as const];
