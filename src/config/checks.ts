@@ -76,7 +76,7 @@ export function checkRules({ rules, users, htpasswd }: Settings['auth'], report:
 /** Storage may be shared by machines that must not sign tokens. */
 export function checkKeyFile(keyFile: string, storageRoot: string, report: Report): void {
   const inside = relative(storageRoot, keyFile);
-  if (inside !== '' && !inside.startsWith('..')) report(['auth', 'keyFile'], `expected a file outside of the storage, ${storageRoot}`, ['storage']);
+  if (inside !== '..' && !inside.startsWith('../')) report(['auth', 'keyFile'], `expected a file outside of the storage, ${storageRoot}`, ['storage']);
 }
 
 function knownViews({ define }: Pick<Settings['views'], 'define'>): ReadonlySet<string> {

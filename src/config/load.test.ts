@@ -219,6 +219,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['listeners: [{ address: 0.0.0.0:5000 }]', '1: listeners[0].address: anybody who can reach it could push, as no auth is configured; say who may do what (auth.users, auth.htpasswd, auth.rules or auth.anonymous), or listen on localhost'],
     ['auth: { htpasswd: absent }', '1: auth.htpasswd: $FOLDER/absent cannot be read: there is no such file'],
     ['auth: { anonymous: maybe }', '1: auth.anonymous: expected one of none, pull, push, got "maybe"'],
+    ['auth: { keyFile: umbra-data }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],
     ['auth: { keyFile: umbra-data/key }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],
     ['auth: { users: [{ name: a }] }', '1: auth.users[0]: the user "a" cannot log in: expected a password, passwordFile, passwordHash or passwordHashFile'],
     ['auth: { users: [{ name: a, password: x, passwordFile: password }] }', '1: auth.users[0].passwordFile: expected one password, got password and passwordFile'],
