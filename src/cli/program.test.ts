@@ -62,11 +62,18 @@ describe('config check', () => {
   test('says ok for a good file, and for none', async () => {
     expect(await umbra('config', 'check', '-c', 'good.yaml')).toEqual({ code: 0, stdout: 'good.yaml: ok\n', stderr: '' });
     expect(await umbra('config', 'check')).toEqual({ code: 0, stdout: 'no file, so the defaults: ok\n', stderr: '' });
-    expect(JSON.parse((await umbra('config', 'check', '--json', '-c', 'good.yaml')).stdout)).toEqual({ ok: true, file: 'good.yaml', problems: [] });
+    expect(JSON.parse((await umbra('config', 'check', '--json', '-c', 'good.yaml')).stdout)).toEqual({
+      ok: true,
+      file: 'good.yaml',
+      problems: [],
+    });
   });
 
   test('tells all that is wrong', async () => {
-    const lines = ['bad.yaml:1: workrs: unknown key; did you mean "workers"?', 'bad.yaml:2: storage.driver: expected one of filesystem, memory, got "tape"'];
+    const lines = [
+      'bad.yaml:1: workrs: unknown key; did you mean "workers"?',
+      'bad.yaml:2: storage.driver: expected one of filesystem, memory, got "tape"',
+    ];
     expect(await umbra('config', 'check', '-c', 'bad.yaml')).toEqual({ code: 1, stdout: '', stderr: `${lines.join('\n')}\n` });
   });
 
@@ -107,7 +114,10 @@ describe('config explain', () => {
 test('config schema prints a JSON Schema', async () => {
   const { code, stdout } = await umbra('config', 'schema');
   expect(code).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#', properties: { upstreams: { additionalProperties: { properties: { ttl: { default: '60s' } } } } } });
+  expect(JSON.parse(stdout)).toMatchObject({
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    properties: { upstreams: { additionalProperties: { properties: { ttl: { default: '60s' } } } } },
+  });
 });
 
 test('version says which Umbra on which Node.js', async () => {
@@ -124,7 +134,11 @@ test.each([['serve'], ['prune', '--uploads']])('%s stops at a bad file and says 
 
 test('prune says what it removed and kept', async () => {
   const file = ['-c', 'good.yaml'];
-  expect(await umbra('prune', '--uploads', ...file)).toEqual({ code: 0, stdout: 'removed 0 uploads that nobody touched for 1d, kept 0\n', stderr: '' });
+  expect(await umbra('prune', '--uploads', ...file)).toEqual({
+    code: 0,
+    stdout: 'removed 0 uploads that nobody touched for 1d, kept 0\n',
+    stderr: '',
+  });
   expect(JSON.parse((await umbra('prune', '--uploads', '--json', ...file)).stdout)).toEqual({ removed: 0, kept: 0 });
 });
 
@@ -135,5 +149,10 @@ test('prune refuses memory storage, which is the server’s own', async () => {
 });
 
 test('columns are as wide as their widest cell, but for the last', () => {
-  expect(formatColumns([['a', 'bb', 'c'], ['ddd', 'e', 'long']])).toBe('a    bb  c\nddd  e   long');
+  expect(
+    formatColumns([
+      ['a', 'bb', 'c'],
+      ['ddd', 'e', 'long'],
+    ]),
+  ).toBe('a    bb  c\nddd  e   long');
 });

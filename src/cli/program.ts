@@ -60,7 +60,14 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .description('Print every value in effect and where it comes from. Secrets show as ***.')
     .option(...CONFIG_FLAG)
     .option(...JSON_FLAG)
-    .addHelpText('after', examples('umbra config explain', 'umbra config explain -c umbra.yaml | grep upstreams.docker.io', "umbra config explain --json | jq '.[] | select(.origin.kind != \"default\")'"))
+    .addHelpText(
+      'after',
+      examples(
+        'umbra config explain',
+        'umbra config explain -c umbra.yaml | grep upstreams.docker.io',
+        'umbra config explain --json | jq \'.[] | select(.origin.kind != "default")\'',
+      ),
+    )
     .action(async (options) => exit(await (await import('./commands/config.ts')).explainValues(options, world)));
 
   config

@@ -17,19 +17,27 @@ export function checkListeners({ listeners, views, auth }: Settings, report: Rep
   for (const [i, { address, view }] of listeners.entries()) {
     const binds = parseAddress(address) ?? [];
     const at: Path = ['listeners', i];
-    const first = binds.map(({ host, port }) => (port === 0 ? undefined : taken.get(`${host} ${port}`))).find((other) => other !== undefined);
+    const first = binds
+      .map(({ host, port }) => (port === 0 ? undefined : taken.get(`${host} ${port}`)))
+      .find((other) => other !== undefined);
     if (first !== undefined) report([...at, 'address'], `listeners[${first}] listens there already`);
     for (const { host, port } of binds) if (!taken.has(`${host} ${port}`)) taken.set(`${host} ${port}`, i);
     if (!authConfigured(auth) && binds.some(({ host }) => !isLoopback(host))) {
       const what = 'anybody who can reach it could push, as no auth is configured';
-      report([...at, 'address'], `${what}; say who may do what (auth.users, auth.htpasswd, auth.rules or auth.anonymous), or listen on localhost`, ['auth']);
+      report(
+        [...at, 'address'],
+        `${what}; say who may do what (auth.users, auth.htpasswd, auth.rules or auth.anonymous), or listen on localhost`,
+        ['auth'],
+      );
     }
-    if (!knownViews(views).has(view)) report([...at, 'view'], `expected one of ${[...knownViews(views)].join(', ')}, got ${JSON.stringify(view)}`, ['views']);
+    if (!knownViews(views).has(view))
+      report([...at, 'view'], `expected one of ${[...knownViews(views)].join(', ')}, got ${JSON.stringify(view)}`, ['views']);
   }
 }
 
 export function checkStorage({ storage }: Settings, report: Report): void {
-  if (storage.driver === 'memory' && storage.root !== undefined) report(['storage', 'root'], 'memory has no folder; expected driver: filesystem with it');
+  if (storage.driver === 'memory' && storage.root !== undefined)
+    report(['storage', 'root'], 'memory has no folder; expected driver: filesystem with it');
 }
 
 export function checkViews({ views: { define } }: Settings, report: Report): void {
@@ -37,7 +45,8 @@ export function checkViews({ views: { define } }: Settings, report: Report): voi
   const at = (id: string): Path => ['views', 'define', id, 'parents'];
   for (const [id, { parents }] of Object.entries(define)) {
     if (id === 'main' || id === 'upstream') report(['views', 'define', id], `${id} is always there and cannot be defined`);
-    if (id === 'approved' && parents.length > 0) report(at(id), 'expected none: what the policy approved gives would not be only what was approved');
+    if (id === 'approved' && parents.length > 0)
+      report(at(id), 'expected none: what the policy approved gives would not be only what was approved');
     for (const [i, parent] of parents.entries()) {
       if (!known.has(parent)) report([...at(id), i], `expected one of ${[...known].join(', ')}, got ${JSON.stringify(parent)}`);
     }
@@ -55,13 +64,15 @@ export function checkUpstream(at: Path, { username, password, passwordFile }: Up
   if (password !== undefined && passwordFile !== undefined) report([...at, 'passwordFile'], 'expected password or passwordFile, got both');
   const hasPassword = password !== undefined || passwordFile !== undefined;
   if (username !== undefined && !hasPassword) report([...at, 'username'], 'expected a password or passwordFile with it');
-  if (username === undefined && hasPassword) report([...at, password === undefined ? 'passwordFile' : 'password'], 'expected a username with it');
+  if (username === undefined && hasPassword)
+    report([...at, password === undefined ? 'passwordFile' : 'password'], 'expected a username with it');
 }
 
 export function checkUser(at: Path, user: UserSettings, earlier: readonly UserSettings[], report: Report): void {
   if (earlier.some(({ name }) => name === user.name)) report([...at, 'name'], `there are two users ${JSON.stringify(user.name)}`);
   const given = (['password', 'passwordFile', 'passwordHash', 'passwordHashFile'] as const).filter((key) => user[key] !== undefined);
-  if (given.length === 0) report(at, `the user ${JSON.stringify(user.name)} cannot log in: expected a password, passwordFile, passwordHash or passwordHashFile`);
+  if (given.length === 0)
+    report(at, `the user ${JSON.stringify(user.name)} cannot log in: expected a password, passwordFile, passwordHash or passwordHashFile`);
   if (given.length > 1) report([...at, given[1] ?? ''], `expected one password, got ${given.join(' and ')}`);
 }
 
@@ -76,7 +87,8 @@ export function checkRules({ rules, users, htpasswd }: Settings['auth'], report:
 /** Storage may be shared by machines that must not sign tokens. */
 export function checkKeyFile(keyFile: string, storageRoot: string, report: Report): void {
   const inside = relative(storageRoot, keyFile);
-  if (inside !== '..' && !inside.startsWith('../')) report(['auth', 'keyFile'], `expected a file outside of the storage, ${storageRoot}`, ['storage']);
+  if (inside !== '..' && !inside.startsWith('../'))
+    report(['auth', 'keyFile'], `expected a file outside of the storage, ${storageRoot}`, ['storage']);
 }
 
 function knownViews({ define }: Pick<Settings['views'], 'define'>): ReadonlySet<string> {
@@ -100,4 +112,3 @@ function cycleThrough(id: string, define: Settings['views']['define']): readonly
   }
   return undefined;
 }
-

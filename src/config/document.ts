@@ -65,7 +65,8 @@ function syntaxFaults(errors: readonly YAMLError[], lines: LineCounter): readonl
   for (const { pos, code, message } of errors) {
     const { line, col } = lines.linePos(pos[0]);
     if (faults.has(line) || (faults.size > 0 && message.includes('in YAML stream'))) continue;
-    const text = code === 'MULTIPLE_DOCS' ? 'expected one document, found a second' : unshield(message.slice(0, 1).toLowerCase() + message.slice(1));
+    const text =
+      code === 'MULTIPLE_DOCS' ? 'expected one document, found a second' : unshield(message.slice(0, 1).toLowerCase() + message.slice(1));
     faults.set(line, { path: [], line, column: col, message: text });
   }
   return [...faults.values()];
@@ -106,7 +107,8 @@ class Reader {
     }
     this.#places.set(formatPath(path), { line, variables: [] });
     if (isMap(node)) return this.#map(node, path);
-    if (isSeq(node)) return node.items.map((item, i) => this.#value(item as Node | null, [...path, i], this.#lineOf(item as Node | null) ?? line));
+    if (isSeq(node))
+      return node.items.map((item, i) => this.#value(item as Node | null, [...path, i], this.#lineOf(item as Node | null) ?? line));
     if (!isScalar(node) || typeof node.value !== 'string') return isScalar(node) ? node.value : null;
     const { text, variables, errors } = substitute(unshield(node.value), this.#env);
     for (const error of errors) this.#fault(path, line, error);
@@ -122,7 +124,11 @@ class Reader {
       const name = nameOf(key);
       const first = name === undefined ? undefined : firstLines.get(name);
       if (name === undefined || UNUSABLE_KEYS.includes(name)) {
-        this.#fault(path, line, name === undefined ? 'expected a key of plain text (one that begins with [ or { needs quotes)' : `${name} cannot be a key`);
+        this.#fault(
+          path,
+          line,
+          name === undefined ? 'expected a key of plain text (one that begins with [ or { needs quotes)' : `${name} cannot be a key`,
+        );
       } else if (first !== undefined) {
         this.#fault([...path, name], line, `the key was given before, on line ${first}`);
       } else {

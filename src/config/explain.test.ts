@@ -49,8 +49,8 @@ function load(text: string, env: Record<string, string> = {}): Promise<Loaded> {
 
 /** Rows as `key: value <- origin; note`. */
 async function lines(text: string, env: Record<string, string> = {}): Promise<string[]> {
-  return explain(await load(text, env)).map(
-    ({ key, value, origin, note }) => `${key}: ${formatValue(value)} <- ${formatOrigin(origin)}${note === undefined ? '' : `; ${note}`}`.replaceAll(folder, '.'),
+  return explain(await load(text, env)).map(({ key, value, origin, note }) =>
+    `${key}: ${formatValue(value)} <- ${formatOrigin(origin)}${note === undefined ? '' : `; ${note}`}`.replaceAll(folder, '.'),
   );
 }
 
@@ -116,10 +116,16 @@ test('every key of the file is among the rows', async () => {
   const { properties = {} } = settingsJsonSchema();
   const leaves = Object.entries(properties).flatMap(([key, schema]) => leavesOf(schema, key));
   expect(leaves.length).toBeGreaterThan(35);
-  expect(leaves.filter((leaf) => !leaf.endsWith('File') || leaf === 'auth.keyFile').filter((leaf) => !rows.some((row) => matches(row, leaf)))).toEqual([]);
+  expect(
+    leaves.filter((leaf) => !leaf.endsWith('File') || leaf === 'auth.keyFile').filter((leaf) => !rows.some((row) => matches(row, leaf))),
+  ).toEqual([]);
 
   function leavesOf(schema: unknown, key: string): string[] {
-    const { properties: own, items, additionalProperties: chosen } = schema as { properties?: object; items?: { properties?: object }; additionalProperties?: object | false }; // as JSON Schema has it
+    const {
+      properties: own,
+      items,
+      additionalProperties: chosen,
+    } = schema as { properties?: object; items?: { properties?: object }; additionalProperties?: object | false }; // as JSON Schema has it
     if (own !== undefined) return Object.entries(own).flatMap(([name, child]) => leavesOf(child, `${key}.${name}`));
     if (items?.properties !== undefined) return leavesOf(items, `${key}[]`);
     return typeof chosen === 'object' ? leavesOf(chosen, `${key}.*`) : [key];

@@ -64,7 +64,18 @@ export function formatValue(value: Value): string {
 }
 
 /** A configuration as a file would say it, with nothing left out; what it says means the same when it is loaded. */
-export function inWords({ workers, listeners, trustedProxies, storage, views, tagStalenessMs, upstreams, fillDetachedMs, auth, limits }: Config): Words {
+export function inWords({
+  workers,
+  listeners,
+  trustedProxies,
+  storage,
+  views,
+  tagStalenessMs,
+  upstreams,
+  fillDetachedMs,
+  auth,
+  limits,
+}: Config): Words {
   return {
     workers,
     listeners: listeners.map(({ address, publicUrl, tls, view, upstream, mirror }) => ({
@@ -82,7 +93,16 @@ export function inWords({ workers, listeners, trustedProxies, storage, views, ta
     upstreams: Object.fromEntries(
       upstreams.map(({ host, ttlMs, negativeTtlMs, timeoutMs, url, policy, username, password, ca }) => [
         host,
-        { url, policy, ttl: formatDuration(ttlMs), negativeTtl: formatDuration(negativeTtlMs), username, password, ca: ca && 'PEM text', timeout: formatDuration(timeoutMs) },
+        {
+          url,
+          policy,
+          ttl: formatDuration(ttlMs),
+          negativeTtl: formatDuration(negativeTtlMs),
+          username,
+          password,
+          ca: ca && 'PEM text',
+          timeout: formatDuration(timeoutMs),
+        },
       ]),
     ),
     fillDetached: formatDuration(fillDetachedMs),

@@ -73,7 +73,9 @@ describe('what editors accept', () => {
 const page = new URL('../../docs/configure.md', import.meta.url);
 
 test('the examples of docs/configure.md are valid', () => {
-  const examples = [...readFileSync(page, 'utf8').matchAll(/```yaml\n([^]*?)```/g)].map(([, text = '']) => readDocument(text, { HUB_USER: 'me', OPS_HASH: `$2y$10$${'a'.repeat(53)}` }));
+  const examples = [...readFileSync(page, 'utf8').matchAll(/```yaml\n([^]*?)```/g)].map(([, text = '']) =>
+    readDocument(text, { HUB_USER: 'me', OPS_HASH: `$2y$10$${'a'.repeat(53)}` }),
+  );
   expect(examples).toHaveLength(2);
   for (const { value, faults } of examples) expect([...faults, ...(v.safeParse(SETTINGS, value).issues ?? [])]).toEqual([]);
 });
@@ -84,7 +86,10 @@ test('docs/configure.md lists every key as the schema says (vitest -u writes it)
     return `| \`${key}\` | ${shown} | ${description} |`;
   });
   const table = ['| key | default | |', '|---|---|---|', ...rows].join('\n');
-  const text = readFileSync(page, 'utf8').replace(/(<!-- keys -->\n)[^]*(\n<!-- \/keys -->)/, (_, begin: string, end: string) => `${begin}${table}${end}`);
+  const text = readFileSync(page, 'utf8').replace(
+    /(<!-- keys -->\n)[^]*(\n<!-- \/keys -->)/,
+    (_, begin: string, end: string) => `${begin}${table}${end}`,
+  );
   expect(text).toContain(table);
   await expect(text).toMatchFileSnapshot(page.pathname);
 });

@@ -9,7 +9,8 @@ export function settingsJsonSchema(): JsonSchema {
   const schema = toJsonSchema(SETTINGS, {
     // Checks that are code have no counterpart; the patterns that matter are given beside them.
     errorMode: 'ignore',
-    overrideSchema: ({ valibotSchema, jsonSchema }) => (valibotSchema.type === 'loose_object' ? { ...jsonSchema, additionalProperties: false } : undefined),
+    overrideSchema: ({ valibotSchema, jsonSchema }) =>
+      valibotSchema.type === 'loose_object' ? { ...jsonSchema, additionalProperties: false } : undefined,
   });
   return { title: 'Umbra', ...withVariables(schema) };
 }

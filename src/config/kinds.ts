@@ -17,11 +17,17 @@ const LONGEST_TIMER_MS = 24 * 86_400_000;
 const LONGEST_MS = 3650 * 86_400_000;
 
 /** A map with these keys and no others. Every unknown key is reported, with the one that was probably meant. */
-export function map<const Entries extends v.ObjectEntries>(description: string, entries: Entries): Kind<v.InferOutput<v.ObjectSchema<Entries, undefined>>> {
+export function map<const Entries extends v.ObjectEntries>(
+  description: string,
+  entries: Entries,
+): Kind<v.InferOutput<v.ObjectSchema<Entries, undefined>>> {
   const known = Object.keys(entries);
   return v.pipe(
     v.unknown(),
-    v.check((input) => isMap(input), (issue) => `expected a map, got ${show(issue.input)}`),
+    v.check(
+      (input) => isMap(input),
+      (issue) => `expected a map, got ${show(issue.input)}`,
+    ),
     v.looseObject(entries, ({ expected }) => `missing${describe(entries[expected.slice(1, -1)])}`),
     v.rawCheck(({ dataset: { value }, addIssue }) => {
       if (!isMap(value)) return;
@@ -39,14 +45,29 @@ export function map<const Entries extends v.ObjectEntries>(description: string, 
 export function record<Value>(description: string, keyProblemOf: ProblemOf, value: Kind<Value>): Kind<Record<string, Value>> {
   return v.pipe(
     v.unknown(),
-    v.check((input) => isMap(input), (issue) => `expected a map, got ${show(issue.input)}${issue.input === null ? ' (write {} for none)' : ''}`),
-    v.record(v.pipe(v.string(), v.check((key) => keyProblemOf(key) === undefined, (issue) => keyProblemOf(issue.input) ?? '')), value),
+    v.check(
+      (input) => isMap(input),
+      (issue) => `expected a map, got ${show(issue.input)}${issue.input === null ? ' (write {} for none)' : ''}`,
+    ),
+    v.record(
+      v.pipe(
+        v.string(),
+        v.check(
+          (key) => keyProblemOf(key) === undefined,
+          (issue) => keyProblemOf(issue.input) ?? '',
+        ),
+      ),
+      value,
+    ),
     v.description(description),
   );
 }
 
 export function list<Item>(description: string, item: Kind<Item>): Kind<Item[]> {
-  return v.pipe(v.array(item, (issue) => `expected a list, got ${show(issue.input)}`), v.description(description));
+  return v.pipe(
+    v.array(item, (issue) => `expected a list, got ${show(issue.input)}`),
+    v.description(description),
+  );
 }
 
 /** Text that is not empty, and fits a grammar where one is given. */
@@ -94,7 +115,10 @@ export function flag(description: string): Kind<boolean> {
 }
 
 export function oneOf<const Word extends string>(description: string, words: readonly Word[]): Kind<Word> {
-  return v.pipe(v.picklist(words, (issue) => `expected one of ${words.join(', ')}, got ${show(issue.input)}`), v.description(description));
+  return v.pipe(
+    v.picklist(words, (issue) => `expected one of ${words.join(', ')}, got ${show(issue.input)}`),
+    v.description(description),
+  );
 }
 
 interface Range {
@@ -103,14 +127,29 @@ interface Range {
 }
 
 /** Milliseconds. One that only ages are compared with may be longer than any timer. */
-export function duration(description: string, { min = 0, timer = true }: { readonly min?: number; readonly timer?: boolean } = {}): Kind<number> {
+export function duration(
+  description: string,
+  { min = 0, timer = true }: { readonly min?: number; readonly timer?: boolean } = {},
+): Kind<number> {
   const max = timer ? LONGEST_TIMER_MS : LONGEST_MS;
-  return quantity(description, 'a duration such as 250ms, 60s, 5m, 1h or 1d', { min, max, pattern: DURATION_PATTERN, parse: parseDuration, format: formatDuration });
+  return quantity(description, 'a duration such as 250ms, 60s, 5m, 1h or 1d', {
+    min,
+    max,
+    pattern: DURATION_PATTERN,
+    parse: parseDuration,
+    format: formatDuration,
+  });
 }
 
 /** Bytes. */
 export function size(description: string, { min, max = Number.MAX_SAFE_INTEGER }: Partial<Range> & { readonly min: number }): Kind<number> {
-  return quantity(description, 'a size such as 512k, 4MiB or 1GiB', { min, max, pattern: SIZE_PATTERN, parse: parseSize, format: formatSize });
+  return quantity(description, 'a size such as 512k, 4MiB or 1GiB', {
+    min,
+    max,
+    pattern: SIZE_PATTERN,
+    parse: parseSize,
+    format: formatSize,
+  });
 }
 
 /** A whole number or the word. */
@@ -133,7 +172,17 @@ export function countOr<const Word extends string>(description: string, word: Wo
 function quantity(
   description: string,
   what: string,
-  { min, max, pattern, parse, format }: Range & { readonly pattern: string; readonly parse: (input: string | number) => number | undefined; readonly format: (value: number) => string },
+  {
+    min,
+    max,
+    pattern,
+    parse,
+    format,
+  }: Range & {
+    readonly pattern: string;
+    readonly parse: (input: string | number) => number | undefined;
+    readonly format: (value: number) => string;
+  },
 ): Kind<number> {
   return v.pipe(
     v.union([v.number(), v.string()], (issue) => `expected ${what}, got ${show(issue.input)}`),
@@ -158,4 +207,3 @@ function describe(entry: v.ObjectEntries[string] | undefined): string {
   const description = entry === undefined ? undefined : v.getDescription(entry as v.GenericSchema);
   return description === undefined ? '' : `: ${description.replace(/\.$/, '')}`;
 }
-

@@ -36,7 +36,8 @@ export interface Loaded extends Resolved {
 export async function loadConfig(file: string | undefined, { cwd, env, processors }: Surroundings): Promise<Loaded> {
   const name = file ?? DEFAULT_FILE;
   const path = resolvePath(cwd, name);
-  if (file === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined) return interpret(EMPTY, undefined, { folder: cwd, processors });
+  if (file === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined)
+    return interpret(EMPTY, undefined, { folder: cwd, processors });
   const text = readFile(path, name);
   // The YAML parser takes longer to load than everything else here together.
   const { readDocument } = await import('./document.ts');
@@ -49,7 +50,8 @@ function readFile(path: string, name: string): string {
   try {
     return readTextFile(path);
   } catch (error) {
-    throw new ConfigError([{ file: name, line: undefined, column: undefined, key: '', message: (error as Error).message }]); // files.ts throws nothing else
+    const { message } = error as Error; // files.ts throws nothing else
+    throw new ConfigError([{ file: name, line: undefined, column: undefined, key: '', message }]);
   }
 }
 
@@ -72,7 +74,10 @@ function interpret({ value, places, faults }: ParsedDocument, file: string | und
   const defaults = v.parse(SETTINGS, {});
   const broken = brokenParts([...faults.map(({ path }) => path), ...paths], value as object, defaults);
   if (broken === 'all') throw new ConfigError(problems);
-  const settings: Settings = { ...defaults, ...Object.fromEntries(Object.entries(output as Settings).filter(([part]) => !broken.has(part))) };
+  const settings: Settings = {
+    ...defaults,
+    ...Object.fromEntries(Object.entries(output as Settings).filter(([part]) => !broken.has(part))),
+  };
   const resolved = resolveSettings(settings, machine, (path, message, needs = []) => {
     if (![path[0], ...needs].some((part) => broken.has(part))) add(path, message);
   });

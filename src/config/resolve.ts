@@ -57,7 +57,9 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       define: Object.entries(views.define).map(([id, { parents }]) => ({ id: id as ViewId, parents })), // the schema checked the keys
     },
     tagStalenessMs: settings.tagStaleness,
-    upstreams: Object.entries(settings.upstreams).map(([host, upstream]) => resolveUpstream(host, upstream, ['upstreams', host], files, report)),
+    upstreams: Object.entries(settings.upstreams).map(([host, upstream]) =>
+      resolveUpstream(host, upstream, ['upstreams', host], files, report),
+    ),
     fillDetachedMs: settings.fillDetached,
     auth: {
       configured,
@@ -122,7 +124,8 @@ function notesOf({ workers, storage, auth }: Settings, { processors }: Machine, 
   const notes = new Map<string, string>();
   if (storage.driver === 'memory') notes.set('workers', 'memory storage means one worker');
   else if (workers === 'auto') notes.set('workers', `auto, with ${processors} processors`);
-  if (auth.anonymous === undefined) notes.set(formatPath(['auth', 'anonymous']), configured ? 'auth is configured' : 'no auth is configured');
+  if (auth.anonymous === undefined)
+    notes.set(formatPath(['auth', 'anonymous']), configured ? 'auth is configured' : 'no auth is configured');
   return notes;
 }
 
@@ -157,7 +160,13 @@ class Files {
   }
 
   /** A secret that stands in the file, or in the file that `<key>File` names. */
-  secret(text: string | undefined, file: string | undefined, at: Path, key: string, problemOf: ProblemOf = () => undefined): Secret | undefined {
+  secret(
+    text: string | undefined,
+    file: string | undefined,
+    at: Path,
+    key: string,
+    problemOf: ProblemOf = () => undefined,
+  ): Secret | undefined {
     if (file === undefined) return text === undefined ? undefined : new Secret(text);
     const path = this.path(file);
     this.#contents.set(formatPath([...at, key]), path);

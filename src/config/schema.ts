@@ -26,9 +26,15 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 const listener = map('A socket to serve on.', {
-  address: text('Where to listen: `host:port`, with an IPv6 host in brackets. `localhost` is both 127.0.0.1 and ::1; port 0 is any free one.', addressProblem),
+  address: text(
+    'Where to listen: `host:port`, with an IPv6 host in brackets. `localhost` is both 127.0.0.1 and ::1; port 0 is any free one.',
+    addressProblem,
+  ),
   publicUrl: v.optional(
-    text('What clients are told where they need a whole URL, e.g. as the realm of tokens. Not set: as the client called the server.', originProblem),
+    text(
+      'What clients are told where they need a whole URL, e.g. as the realm of tokens. Not set: as the client called the server.',
+      originProblem,
+    ),
   ),
   tls: v.optional(
     map('HTTPS instead of HTTP. Both files are read again when they change.', {
@@ -42,7 +48,10 @@ const listener = map('A socket to serve on.', {
 });
 
 const storage = map('Where images are kept.', {
-  driver: oneOf('`filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker.', ['filesystem', 'memory']),
+  driver: oneOf('`filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker.', [
+    'filesystem',
+    'memory',
+  ]),
   root: v.optional(text('The folder of a filesystem. Not set: `./umbra-data`.')),
 });
 
@@ -59,9 +68,14 @@ const views = map('Sets of repositories that shadow their parents.', {
 });
 
 const upstream = map('A registry to pull from.', {
-  url: v.optional(text('Where it answers. Not set: `https://<host>`, and `https://registry-1.docker.io` for docker.io.', registryUrlProblem)),
+  url: v.optional(
+    text('Where it answers. Not set: `https://<host>`, and `https://registry-1.docker.io` for docker.io.', registryUrlProblem),
+  ),
   policy: v.optional(
-    oneOf('What is pulled that no view has: `proxy` asks the registry, `approved` gives what the view `approved` has, `local` gives nothing.', ['proxy', 'approved', 'local']),
+    oneOf(
+      'What is pulled that no view has: `proxy` asks the registry, `approved` gives what the view `approved` has, `local` gives nothing.',
+      ['proxy', 'approved', 'local'],
+    ),
     'proxy',
   ),
   ttl: v.optional(duration('How long a tag is served before the registry is asked whether it moved.', { timer: false }), '60s'),
@@ -80,27 +94,45 @@ const user = map('Somebody who can log in. Give one of the four passwords.', {
   passwordHash: v.optional(secret('Its bcrypt hash, as `htpasswd -nB name` prints it after the colon.', bcryptProblem)),
   passwordHashFile: v.optional(text('A file that holds the bcrypt hash.')),
   access: v.optional(
-    oneOf('What the user may do where no rule speaks of them: `push` includes pulling and deleting, `admin` is everything, whatever rules say.', ['pull', 'push', 'admin']),
+    oneOf(
+      'What the user may do where no rule speaks of them: `push` includes pulling and deleting, `admin` is everything, whatever rules say.',
+      ['pull', 'push', 'admin'],
+    ),
     'pull',
   ),
 });
 
 const rule = map('Lets somebody do something. Whom a rule speaks of may do what rules say, and `access` no longer counts.', {
   who: text('A user, `anonymous`, or `*` for everybody who logged in.'),
-  names: atLeastOne(list('Patterns of whole names, in which `*` stands for anything.', text('A pattern such as docker.io/org/*.', namePatternProblem))),
+  names: atLeastOne(
+    list('Patterns of whole names, in which `*` stands for anything.', text('A pattern such as docker.io/org/*.', namePatternProblem)),
+  ),
   views: v.optional(
-    atLeastOne(list('Patterns of views. `approved` and `upstream` are only ever meant where they are spelled out.', text('A pattern such as change-*.', viewPatternProblem))),
+    atLeastOne(
+      list(
+        'Patterns of views. `approved` and `upstream` are only ever meant where they are spelled out.',
+        text('A pattern such as change-*.', viewPatternProblem),
+      ),
+    ),
   ),
   may: atLeastOne(list('What is allowed; each word stands for itself alone.', oneOf('An action.', ['pull', 'push', 'delete', 'admin']))),
 });
 
 const auth = map('Who may do what. Without any of it, anybody on this machine may push, and the server listens to no other.', {
-  keyFile: v.optional(text('The key that signs tokens: made on first start, shared by the nodes of one registry, kept out of the storage.'), './umbra-data.key'),
+  keyFile: v.optional(
+    text('The key that signs tokens: made on first start, shared by the nodes of one registry, kept out of the storage.'),
+    './umbra-data.key',
+  ),
   anonymous: v.optional(
-    oneOf('What may be done without logging in; `push` includes pulling and deleting. Not set: `pull`, but `push` where no auth is configured.', ['none', 'pull', 'push']),
+    oneOf(
+      'What may be done without logging in; `push` includes pulling and deleting. Not set: `pull`, but `push` where no auth is configured.',
+      ['none', 'pull', 'push'],
+    ),
   ),
   users: v.optional(list('Who can log in.', user)),
-  htpasswd: v.optional(text('A file of more users, with bcrypt hashes. They may push where no rule speaks of them. Read again when it changes.')),
+  htpasswd: v.optional(
+    text('A file of more users, with bcrypt hashes. They may push where no rule speaks of them. Read again when it changes.'),
+  ),
   rules: v.optional(list('What users may do, name by name.', rule)),
 });
 
@@ -115,14 +147,21 @@ const limits = map('Bounds.', {
 
 /** The root of the file. `{}` is valid, and means the defaults. */
 export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
-  workers: v.optional(countOr('How many processes serve; `auto` is one for each processor.', 'auto', { min: 1, max: MANY_WORKERS }), 'auto'),
+  workers: v.optional(
+    countOr('How many processes serve; `auto` is one for each processor.', 'auto', { min: 1, max: MANY_WORKERS }),
+    'auto',
+  ),
   listeners: v.optional(atLeastOne(list('Where to serve.', listener)), [{ address: 'localhost:5000' }]),
   trustedProxies: v.optional(list('Whose X-Forwarded-* headers are believed.', text('An IP address or a network.', networkProblem)), []),
   storage: v.optional(storage, { driver: 'filesystem' }),
   views: v.optional(views, {}),
   tagStaleness: v.optional(duration('How late a tag moved on another node may be seen; the workers of one node see it at once.'), '1s'),
   upstreams: v.optional(
-    record('The registries to pull from, by their hosts in names. A list here replaces the default one; `{}` is none. Other hosts are local.', registryHostProblem, upstream),
+    record(
+      'The registries to pull from, by their hosts in names. A list here replaces the default one; `{}` is none. Other hosts are local.',
+      registryHostProblem,
+      upstream,
+    ),
     Object.fromEntries(DEFAULT_UPSTREAMS.map((host) => [host, {}])),
   ),
   fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left.'), '60s'),

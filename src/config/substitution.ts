@@ -29,7 +29,8 @@ export function substitute(text: string, env: Environment): Substituted {
       variables.push(name);
       return value;
     }
-    if (fallback === undefined) errors.push(`the environment variable ${name} is not set, and \${${name}} has no default (write \${${name}:-…})`);
+    if (fallback === undefined)
+      errors.push(`the environment variable ${name} is not set, and \${${name}} has no default (write \${${name}:-…})`);
     return fallback ?? '';
   });
   return { text: replaced, variables, errors };

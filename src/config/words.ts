@@ -33,7 +33,9 @@ export const registryHostProblem: ProblemOf = (word) => {
 };
 
 export const domainProblem: ProblemOf = (word) =>
-  isHost(word) && !word.includes(':') ? undefined : 'expected a lower-case domain without a leading dot or a port, such as views.example.org';
+  isHost(word) && !word.includes(':')
+    ? undefined
+    : 'expected a lower-case domain without a leading dot or a port, such as views.example.org';
 
 export const viewProblem: ProblemOf = (word) => {
   try {
@@ -61,10 +63,14 @@ const NETWORK = 'expected an IP address or a network such as 10.0.0.0/8';
 
 /** Basic authentication ends a user's name at the first colon; rules give two names a meaning. */
 export const userNameProblem: ProblemOf = (word) =>
-  /^[^:\p{Cc}]+$/u.test(word) && word !== 'anonymous' && word !== '*' ? undefined : 'expected a name without colons that is not anonymous or *';
+  /^[^:\p{Cc}]+$/u.test(word) && word !== 'anonymous' && word !== '*'
+    ? undefined
+    : 'expected a name without colons that is not anonymous or *';
 
 export const bcryptProblem: ProblemOf = (word) =>
-  /^\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/.test(word) ? undefined : 'expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon';
+  /^\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/.test(word)
+    ? undefined
+    : 'expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon';
 
 /**
  * A rule that can never apply is a mistake that would otherwise show as a push which is refused, or worse, as one which
@@ -75,12 +81,16 @@ export const namePatternProblem: ProblemOf = (word) => {
   const slash = word.indexOf('/');
   const host = slash === -1 ? word : word.slice(0, slash);
   if (host.includes('*')) return undefined;
-  if (slash === -1 || registryHostProblem(host) !== undefined) return `expected a pattern that begins with a registry host, such as docker.io/${word.replace(/^\/+/, '')}`;
+  if (slash === -1 || registryHostProblem(host) !== undefined)
+    return `expected a pattern that begins with a registry host, such as docker.io/${word.replace(/^\/+/, '')}`;
   const path = word.slice(slash + 1);
-  return host === 'docker.io' && !path.includes('/') && !path.includes('*') ? `expected docker.io/library/${path}, which is that image's whole name` : undefined;
+  return host === 'docker.io' && !path.includes('/') && !path.includes('*')
+    ? `expected docker.io/library/${path}, which is that image's whole name`
+    : undefined;
 };
 
-export const viewPatternProblem: ProblemOf = (word) => (/^[a-z0-9*-]+$/.test(word) ? undefined : 'expected a view, or a pattern of views such as change-*');
+export const viewPatternProblem: ProblemOf = (word) =>
+  /^[a-z0-9*-]+$/.test(word) ? undefined : 'expected a view, or a pattern of views such as change-*';
 
 function parseHttpUrl(text: string): URL | undefined {
   const url = URL.parse(text);

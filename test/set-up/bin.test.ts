@@ -53,9 +53,15 @@ beforeEach(() => {
   symlinkSync(process.execPath, join(brought, 'node'));
 });
 
-function run(command: string, args: readonly string[] = [], options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {}): Promise<Ran> {
+function run(
+  command: string,
+  args: readonly string[] = [],
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Ran> {
   return new Promise((resolve) => {
-    const child = execFile(command, args, { cwd: options.cwd ?? '/', env: { PATH: tools, ...options.env } }, (_error, stdout, stderr) => resolve({ code: child.exitCode, stdout, stderr }));
+    const child = execFile(command, args, { cwd: options.cwd ?? '/', env: { PATH: tools, ...options.env } }, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
   });
 }
 
@@ -125,7 +131,11 @@ describe('which Node.js', () => {
 
 test('not built: it says what to do', async () => {
   rmSync(join(project, 'dist'), { recursive: true });
-  expect(await run(join(project, 'bin/umbra'))).toEqual({ code: 1, stdout: '', stderr: `umbra is not built: run "make build" in ${project}\n` });
+  expect(await run(join(project, 'bin/umbra'))).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: `umbra is not built: run "make build" in ${project}\n`,
+  });
 });
 
 test('compiled code is kept in the project, or where the caller says', async () => {
@@ -147,7 +157,10 @@ describe('the program itself, src/cli/main.ts', () => {
   });
 
   test('runs on Node 24', async () => {
-    expect(await run(process.execPath, ['--import', pretend('24.0.0'), main, 'version'])).toMatchObject({ code: 0, stdout: expect.stringContaining('(node v24.0.0, ') });
+    expect(await run(process.execPath, ['--import', pretend('24.0.0'), main, 'version'])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('(node v24.0.0, '),
+    });
   });
 
   test('an old Node.js gets as far as that message: nothing of ours or of npm is loaded before', () => {

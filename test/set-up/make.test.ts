@@ -87,8 +87,14 @@ describe('make build', () => {
 
 describe('every target sets up what it needs', () => {
   test.each<[string[], string[]]>([
-    [['serve', 'ARGS=-c umbra.yaml'], [NPM, BUILD, 'umbra serve -c umbra.yaml']],
-    [['test', 'ARGS=--project unit'], [NPM, BUILD, 'vitest run --project unit']],
+    [
+      ['serve', 'ARGS=-c umbra.yaml'],
+      [NPM, BUILD, 'umbra serve -c umbra.yaml'],
+    ],
+    [
+      ['test', 'ARGS=--project unit'],
+      [NPM, BUILD, 'vitest run --project unit'],
+    ],
     [['lint'], [NPM, 'oxlint --type-aware --deny-warnings']],
     [['types'], [NPM, 'tsc --noEmit -p tsconfig.json']],
     [['bench'], [NPM, BUILD, 'run ']],

@@ -45,7 +45,9 @@ test.each([
   server.kill(signal);
   expect(await ended).toEqual([0, null]);
   expect(existsSync(join(folder, 'umbra-data'))).toBe(true);
-  expect(execFileSync('./umbra', ['prune', '--uploads', '--json'], { cwd: folder, encoding: 'utf8' })).toBe('{\n  "removed": 0,\n  "kept": 0\n}\n');
+  expect(execFileSync('./umbra', ['prune', '--uploads', '--json'], { cwd: folder, encoding: 'utf8' })).toBe(
+    '{\n  "removed": 0,\n  "kept": 0\n}\n',
+  );
 });
 
 test('what cannot start ends with 1 and says why', async () => {
@@ -53,5 +55,9 @@ test('what cannot start ends with 1 and says why', async () => {
   const server = spawn('./umbra', ['serve'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   child = server;
   const [stdout, stderr, [code]] = await Promise.all([server.stdout.toArray(), server.stderr.toArray(), once(server, 'close')]);
-  expect([code, stdout.join(''), stderr.join('')]).toEqual([1, '', 'umbra.yaml:1: workers: expected auto or a number from 1 to 256, got "none"\n']);
+  expect([code, stdout.join(''), stderr.join('')]).toEqual([
+    1,
+    '',
+    'umbra.yaml:1: workers: expected auto or a number from 1 to 256, got "none"\n',
+  ]);
 });

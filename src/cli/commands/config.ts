@@ -28,7 +28,16 @@ export async function explainValues({ config, json = false }: ConfigOptions, wor
   const loaded = await loadConfig(config, world);
   const rows = explain(loaded);
   if (json) world.output.result(formatJson(rows));
-  else world.output.result(formatColumns(rows.map(({ key, value, origin, note }) => [key, formatValue(value), [formatOrigin(origin), note].filter((part) => part !== undefined).join('; ')])));
+  else
+    world.output.result(
+      formatColumns(
+        rows.map(({ key, value, origin, note }) => [
+          key,
+          formatValue(value),
+          [formatOrigin(origin), note].filter((part) => part !== undefined).join('; '),
+        ]),
+      ),
+    );
   return EXIT.ok;
 }
 
