@@ -3,13 +3,18 @@
  * implementations; things are built in order and closed in reverse.
  */
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { createAuth } from './auth/auth.ts';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
+import { hashes } from './content/hashing.ts';
 import { trustedProxies } from './http/client-address.ts';
 import { handler } from './http/handler.ts';
-import { bodies, interimLog } from './http/interim.ts';
+import { bodies } from './http/bodies.ts';
+import { BufferPool, DEFAULT_POOL_BYTES } from './http/buffers.ts';
+import { interimLog } from './interim-log.ts';
 import { openListener } from './http/listener.ts';
+import { keepHouse } from './housekeeping.ts';
 import { registry } from './registry/registry.ts';
 import { openDriver } from './storage.ts';
 import { fills } from './upstream/fills.ts';
@@ -36,6 +41,9 @@ export interface ServerDeps {
 /** Part of `limits.memory` that manifests may take. */
 const MANIFEST_CACHE_SHARE = 1 / 4;
 
+/** How long buffers are kept for the next body. */
+const POOL_IDLE_MS = 5_000;
+
 /** @throws Error with the reason why it cannot start: a store that is not usable, an address in use, … */
 export async function startServer(config: Config, deps: ServerDeps): Promise<Server> {
   const closing: (() => Promise<void> | void)[] = [];
@@ -59,8 +67,10 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   closing.push(() => driver.close());
   await driver.check();
 
+  const hashing = hashes(availableParallelism());
+  closing.push(() => hashing.close());
   const store = content({
-    driver, nowMs, newId,
+    driver, hashes: hashing, nowMs, newId,
     staleMs: config.tagStalenessMs,
     tell: (key) => group.broadcast('forget', key),
     manifestCacheBytes: config.limits.memoryBytes * MANIFEST_CACHE_SHARE,
@@ -83,11 +93,18 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     upstream: (host) => known(remote.get(host), host),
     settings: (host) => known(byHost.get(host), host),
   });
+  const house = await keepHouse({
+    uploads: store.uploads, uploadsMs: config.limits.uploadsMs, group, timers, nowMs,
+    swept: ({ removed, kept }) => (removed > 0 ? log.info({ removed, kept }, 'abandoned uploads swept') : undefined),
+    failed: (error) => log.error({ error }, 'sweeping uploads failed'),
+  });
+  closing.push(() => house.close());
   const auth = await createAuth(config, { nowMs, randomBytes, log });
 
+  const pool = new BufferPool({ maxBytes: Math.min(config.limits.memoryBytes, DEFAULT_POOL_BYTES), idleMs: POOL_IDLE_MS, timers });
   const handling = {
     registry: umbra,
-    bodies: bodies(config.limits.blobBytes),
+    bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes }),
     viewHostSuffix: config.views.hostSuffix,
     trustedProxies: trustedProxies(config.trustedProxies),
     maxManifestBytes: config.limits.manifestBytes,

@@ -1,12 +1,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryDriver } from '../drivers/memory.ts';
-import type { Driver } from '../drivers/driver.ts';
+import type { Appender, Driver } from '../drivers/driver.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';
 import { content, type Content } from './content.ts';
 import { keys, type Repo, type ViewUid } from './keys.ts';
+import { hashes, type RunningHash } from './hashing.ts';
 import type { Need } from './manifests.ts';
+import type { Poured } from './uploads.ts';
 
 const repo: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/app' as Name };
 const other: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/other' as Name };
@@ -20,17 +22,23 @@ beforeEach(() => {
   nowMs = 1_000_000;
   ids = 0;
   driver = memoryDriver({ clock: () => nowMs });
-  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
+  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
 });
+
+/** Gives a text to an upload, as a request would. */
+function pour(text: string, poured: Poured = {}): (appender: Appender, hash: RunningHash) => Promise<Poured> {
+  return async (appender, hash) => {
+    const bytes = Buffer.from(text);
+    await hash.update({ bytes, release: () => undefined }, bytes.length);
+    await appender.write(bytes);
+    return poured;
+  };
+}
 
 async function upload(text: string, into: Repo = repo): Promise<Need> {
   const digest = digestOf(Buffer.from(text));
   const session = await store.uploads.create(into, 'sha256');
-  const poured = await store.uploads.append(session, async (appender, hash) => {
-    hash.update(Buffer.from(text));
-    await appender.write(Buffer.from(text));
-    return {};
-  });
+  const poured = await store.uploads.append(session, pour(text));
   return { digest, ...(await store.uploads.finish(poured, digest)) };
 }
 
@@ -97,11 +105,7 @@ describe('pushing', () => {
 
   it('a wrong digest leaves the upload as it is', async () => {
     const session = await store.uploads.create(repo, 'sha256');
-    const poured = await store.uploads.append(session, async (appender, hash) => {
-      hash.update(Buffer.from('bytes'));
-      await appender.write(Buffer.from('bytes'));
-      return {};
-    });
+    const poured = await store.uploads.append(session, pour('bytes'));
     await expect(store.uploads.finish(poured, digestOf(Buffer.from('other')))).rejects.toMatchObject({ code: 'DIGEST_INVALID' });
     const again = await store.uploads.find(repo, session.id);
     expect(await store.uploads.finish(again, digestOf(Buffer.from('bytes')))).toMatchObject({ size: 5 });
@@ -109,13 +113,8 @@ describe('pushing', () => {
 
   it('chunks that another process took are hashed again at the end', async () => {
     const session = await store.uploads.create(repo, 'sha256');
-    const pour = (text: string) => async (appender: { write(c: Uint8Array): Promise<void> }, hash: { update(c: Uint8Array): void }) => {
-      hash.update(Buffer.from(text));
-      await appender.write(Buffer.from(text));
-      return {};
-    };
     const first = await store.uploads.append(session, pour('one '));
-    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 });
+    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
     const second = await elsewhere.uploads.append(first, pour('two '));
     expect(second.digest).toBeUndefined();
     const third = await store.uploads.append(second, pour('three'));
@@ -125,11 +124,7 @@ describe('pushing', () => {
   it('what arrived before a failure is kept', async () => {
     const session = await store.uploads.create(repo, 'sha256');
     const failure = new Error('the client left');
-    await expect(store.uploads.append(session, async (appender, hash) => {
-      hash.update(Buffer.from('half'));
-      await appender.write(Buffer.from('half'));
-      return { failure };
-    })).rejects.toBe(failure);
+    await expect(store.uploads.append(session, pour('half', { failure }))).rejects.toBe(failure);
     expect((await store.uploads.find(repo, session.id)).assembly.offset).toBe(4);
   });
 

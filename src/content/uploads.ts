@@ -7,7 +7,7 @@ import { isDriverError, type Appender, type AssemblyState, type Driver } from '.
 import { algorithmOf, digestOf, finishHash, newHash, type Algorithm, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Blobs, Stored } from './blobs.ts';
-import { runningHash, type RunningHash } from './running-hash.ts';
+import type { Hashes, RunningHash } from './hashing.ts';
 import { keys, type Generation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
 
@@ -58,6 +58,7 @@ export interface UploadsDeps {
   readonly driver: Driver;
   readonly blobs: Blobs;
   readonly links: Links;
+  readonly hashes: Hashes;
   readonly newId: () => string;
 }
 
@@ -66,7 +67,7 @@ const MAX_RUNNING_HASHES = 1_000;
 const ID = /^[a-z0-9]{16,64}$/;
 
 export function uploads(deps: UploadsDeps): Uploads {
-  const { driver, blobs, links, newId } = deps;
+  const { driver, blobs, links, hashes, newId } = deps;
   const running = new LRUCache<string, RunningHash>({ max: MAX_RUNNING_HASHES });
 
   async function save(session: Session): Promise<void> {
@@ -75,7 +76,7 @@ export function uploads(deps: UploadsDeps): Uploads {
 
   /** The hash of what the session holds so far, going on where this process left it; else unknown. */
   function hashFor(session: Session): RunningHash | undefined {
-    if (session.assembly.offset === 0) return runningHash(session.algorithm);
+    if (session.assembly.offset === 0) return hashes.start(session.algorithm);
     const held = running.get(session.id);
     running.delete(session.id);
     return held?.length === session.assembly.offset ? held : undefined;
@@ -154,7 +155,7 @@ export function uploads(deps: UploadsDeps): Uploads {
     },
 
     async append(session, pour) {
-      const hash = hashFor(session) ?? runningHash(session.algorithm);
+      const hash = hashFor(session) ?? hashes.start(session.algorithm);
       const whole = hash.length === session.assembly.offset;
       const conflict = (error: unknown): never => {
         if (isDriverError(error, 'superseded')) throw new RegistryError('UPLOAD_CONFLICT', `another request is writing upload ${session.id}; ask for its status and go on from there`, { cause: error });

@@ -15,7 +15,7 @@ import type { View } from '../views/views.ts';
 import { baseUrlOf, clientAddress, type TrustedProxies } from './client-address.ts';
 import { sendError, toRegistryError } from './errors.ts';
 import { ClientLeft, Exchange } from './exchange.ts';
-import type { Bodies } from './interim.ts';
+import type { Bodies } from './bodies.ts';
 import { deleteBlob, getBlob, headBlob } from './oci/blobs.ts';
 import { getCatalogue, getReferrers, getTags } from './oci/lists.ts';
 import { deleteManifest, getManifest, putManifest } from './oci/manifests.ts';

@@ -22,9 +22,10 @@ const UNSATISFIABLE: RangeChoice = { kind: 'unsatisfiable' };
 const SPEC = /^(\d*)-(\d*)$/;
 
 /**
- * Reads a Range header against a representation of `size` bytes. Absent, malformed or of an unknown unit: whole.
+ * Reads a Range header against a representation of `size` bytes. Absent or of an unknown unit: whole.
  * Ranges apart from each other are kept in the order asked for, one part each: containers/image counts the parts.
  * Overlapping ones are merged, so an answer is never larger than the blob.
+ * @throws RegistryError RANGE_INVALID where it is malformed: a client that means a part should not get the whole unasked
  */
 export function chooseRanges(header: string | undefined, size: number): RangeChoice {
   if (header === undefined) return WHOLE;
@@ -36,14 +37,19 @@ export function chooseRanges(header: string | undefined, size: number): RangeCho
     const spec = element.trim();
     if (spec === '') continue; // RFC 9110 section 5.6.1.2: recipients accept empty list elements
     specs += 1;
-    const range = specs > MAX_RANGES ? 'malformed' : readSpec(spec, size);
-    if (range === 'malformed') return WHOLE;
+    if (specs > MAX_RANGES) return WHOLE;
+    const range = readSpec(spec, size);
+    if (range === 'malformed') throw malformed(header);
     if (range !== undefined) asked.push(range);
   }
-  if (specs === 0) return WHOLE;
+  if (specs === 0) throw malformed(header);
   if (asked.length === 0) return UNSATISFIABLE;
   // Nothing can be said of zero bytes in a Content-Range: a satisfiable range of an empty blob is the blob.
   return size === 0 ? WHOLE : { kind: 'parts', parts: withoutOverlaps(asked) };
+}
+
+function malformed(header: string): RegistryError {
+  return new RegistryError('RANGE_INVALID', `invalid Range ${JSON.stringify(header.slice(0, 100))}: expected bytes=<first>-<last>, both inclusive`);
 }
 
 /** One range-spec clipped to the representation; undefined where it lies outside. */

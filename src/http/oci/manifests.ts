@@ -6,7 +6,7 @@ import { isTag, parseTag } from '../../oci/name.ts';
 import { sourceHeader } from '../../registry/answer.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { ResolvedManifest } from '../../registry/resolve.ts';
-import { matchesNone } from '../interim.ts';
+import { evaluateConditions } from '../conditions.ts';
 import type { Exchange } from '../exchange.ts';
 import { readSmallBody } from '../small-body.ts';
 import { locationOf, type Target } from '../target.ts';
@@ -22,9 +22,14 @@ export async function getManifest(x: Exchange, target: Target, reference: string
   x.report.source = source;
   const headers = ['Content-Type', facts.mediaType, 'Docker-Content-Digest', digest, 'ETag', `"${digest}"`, 'Umbra-Source', source];
   if (warning !== undefined) headers.push('Warning', warning);
-  const condition = x.header('if-none-match');
-  if (condition !== undefined && !matchesNone(condition, `"${digest}"`)) x.send(304, headers);
-  else x.send(200, headers, bytes);
+  switch (evaluateConditions(x.method, x.req.headers, `"${digest}"`)) {
+    case 'proceed':
+      return x.send(200, headers, bytes);
+    case 'not-modified':
+      return x.send(304, headers);
+    case 'failed':
+      return x.send(412, headers);
+  }
 }
 
 async function resolveReference(x: Exchange, { view, name }: Target, reference: string, registry: Registry): Promise<ResolvedManifest | undefined> {

@@ -4,8 +4,8 @@ import { algorithmOf, parseAlgorithm, parseDigest, type Digest } from '../../oci
 import { RegistryError } from '../../oci/errors.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Exchange } from '../exchange.ts';
-import type { Intake } from '../interim.ts';
-import { parseContentRange } from '../interim.ts';
+import type { Bodies } from '../bodies.ts';
+import { parseUploadRange } from '../ranges.ts';
 import { locationOf, type Target } from '../target.ts';
 
 export interface MountSource {
@@ -14,7 +14,7 @@ export interface MountSource {
 }
 
 /** POST: begins a session, mounts, or takes the whole blob at once. */
-export async function beginUpload(x: Exchange, target: Target, registry: Registry, intake: Intake, mountable: MountSource): Promise<void> {
+export async function beginUpload(x: Exchange, target: Target, registry: Registry, bodies: Bodies, mountable: MountSource): Promise<void> {
   const { view, name } = target;
   registry.push.refuseReadOnly(view);
   const repo = { view: view.uid, name };
@@ -31,7 +31,7 @@ export async function beginUpload(x: Exchange, target: Target, registry: Registr
     return;
   }
   try {
-    const poured = await pour(x, session, registry, intake);
+    const poured = await pour(x, session, registry, bodies);
     await uploads.finish(poured, digest);
   } catch (error) {
     // Nobody was told the session's address, so nobody can go on with it.
@@ -59,19 +59,19 @@ export async function uploadStatus(x: Exchange, target: Target, id: string, regi
 }
 
 /** PATCH: one more chunk, sized or streamed. */
-export async function continueUpload(x: Exchange, target: Target, id: string, registry: Registry, intake: Intake): Promise<void> {
+export async function continueUpload(x: Exchange, target: Target, id: string, registry: Registry, bodies: Bodies): Promise<void> {
   const session = await find(target, id, registry);
-  const next = await pour(x, session, registry, intake, target);
+  const next = await pour(x, session, registry, bodies, target);
   x.send(202, progress(target, next));
 }
 
 /** PUT: the last chunk, if any, and the digest of the whole. */
-export async function finishUpload(x: Exchange, target: Target, id: string, registry: Registry, intake: Intake): Promise<void> {
+export async function finishUpload(x: Exchange, target: Target, id: string, registry: Registry, bodies: Bodies): Promise<void> {
   const wanted = x.query.get('digest');
   if (wanted === null) throw new RegistryError('DIGEST_INVALID', 'the digest parameter is missing: PUT <upload>?digest=sha256:… ends an upload');
   const digest = parseDigest(wanted);
   const session = await find(target, id, registry);
-  const last = hasBody(x) ? await pour(x, session, registry, intake, target) : session;
+  const last = hasBody(x) ? await pour(x, session, registry, bodies, target) : session;
   await registry.content.uploads.finish(last, digest);
   created(x, target, digest);
 }
@@ -91,26 +91,22 @@ function hasBody(x: Exchange): boolean {
   return x.header('transfer-encoding') !== undefined || (length !== undefined && length !== '0');
 }
 
-async function pour(x: Exchange, session: Session, registry: Registry, intake: Intake, target?: Target): Promise<Session> {
+async function pour(x: Exchange, session: Session, registry: Registry, bodies: Bodies, target?: Target): Promise<Session> {
+  const { offset } = session.assembly;
   const range = x.header('content-range');
-  if (range !== undefined) checkRange(x, range, session, target);
-  return await registry.content.uploads.append(session, (appender, hash) => intake.receive(x, appender, hash, session.assembly.offset));
+  const expectedBytes = range === undefined ? undefined : chunkLength(x, range, session, target);
+  return await registry.content.uploads.append(session, (appender, hash) => bodies.receive(x, appender, hash, offset, expectedBytes));
 }
 
-function checkRange(x: Exchange, header: string, session: Session, target: Target | undefined): void {
-  const range = parseContentRange(header);
+/** Of a chunk that says where it belongs. @throws RegistryError RANGE_INVALID unless it begins where the upload ends */
+function chunkLength(x: Exchange, header: string, session: Session, target: Target | undefined): number {
+  const range = parseUploadRange(header);
   const { offset } = session.assembly;
-  if (range === undefined) {
-    throw new RegistryError('BLOB_UPLOAD_INVALID', `invalid Content-Range ${JSON.stringify(header.slice(0, 100))}: expected <first byte>-<last byte>`);
-  }
   if (range.start !== offset) {
     if (target !== undefined) x.also(...progress(target, session));
     throw new RegistryError('RANGE_INVALID', `the chunk begins at byte ${range.start}, but the upload has ${offset} bytes: send from byte ${offset} on`, { detail: { offset } });
   }
-  const length = x.header('content-length');
-  if (length !== undefined && Number(length) !== range.end - range.start + 1) {
-    throw new RegistryError('SIZE_INVALID', `Content-Range ${header} means ${range.end - range.start + 1} bytes, but Content-Length is ${length}`);
-  }
+  return range.end - range.start + 1;
 }
 
 /** Headers that tell where the session is and how far. An empty one says `0-0`, as every registry does. */
