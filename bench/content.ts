@@ -50,10 +50,14 @@ export function digestOf(bytes: string | Uint8Array): string {
 /** A manifest of one layer that is its own configuration too, so that pushing an image is pushing one blob and this. */
 export function manifestOf(blob: { readonly digest: string; readonly size: number }): string {
   const descriptor = (mediaType: string) => ({ mediaType, size: blob.size, digest: blob.digest });
-  return JSON.stringify({
-    schemaVersion: 2,
-    mediaType: MANIFEST_TYPE,
-    config: descriptor('application/vnd.docker.container.image.v1+json'),
-    layers: [descriptor('application/vnd.docker.image.rootfs.diff.tar.gzip')],
-  }, null, 3);
+  return JSON.stringify(
+    {
+      schemaVersion: 2,
+      mediaType: MANIFEST_TYPE,
+      config: descriptor('application/vnd.docker.container.image.v1+json'),
+      layers: [descriptor('application/vnd.docker.image.rootfs.diff.tar.gzip')],
+    },
+    null,
+    3,
+  );
 }

@@ -4,7 +4,11 @@ import { run } from './process.ts';
 const CONNECTIONS = 32;
 
 /** Requests a second that wrk gets answered with 32 connections. */
-export async function rate(url: string, seconds: number, options: { readonly method?: 'HEAD'; readonly accept?: string } = {}): Promise<number> {
+export async function rate(
+  url: string,
+  seconds: number,
+  options: { readonly method?: 'HEAD'; readonly accept?: string } = {},
+): Promise<number> {
   const args = ['-t2', `-c${CONNECTIONS}`, `-d${seconds}s`];
   if (options.accept !== undefined) args.push('-H', `Accept: ${options.accept}`);
   if (options.method !== undefined) args.push('-s', `${import.meta.dirname}/head.lua`);
@@ -17,16 +21,32 @@ export async function rate(url: string, seconds: number, options: { readonly met
 }
 
 /** Seconds that so many clients need, each a curl of its own, to get all of the URLs one after the other. */
-export async function downloadSeconds(clients: number, urls: readonly string[], bytes: number, headers: readonly string[] = []): Promise<number> {
-  const args = ['-sS', '--fail', '-w', '%{http_code} %{size_download} %{time_total}\\n', ...headers.flatMap((h) => ['-H', h]), ...urls.flatMap((url) => ['-o', '/dev/null', url])];
+export async function downloadSeconds(
+  clients: number,
+  urls: readonly string[],
+  bytes: number,
+  headers: readonly string[] = [],
+): Promise<number> {
+  const args = [
+    '-sS',
+    '--fail',
+    '-w',
+    '%{http_code} %{size_download} %{time_total}\\n',
+    ...headers.flatMap((h) => ['-H', h]),
+    ...urls.flatMap((url) => ['-o', '/dev/null', url]),
+  ];
   const before = performance.now();
   const outputs = await Promise.all(Array.from({ length: clients }, () => run('curl', args)));
   const wall = (performance.now() - before) / 1000;
   let own = 0;
   for (const out of outputs) {
-    const transfers = out.trim().split('\n').map((line) => line.split(' '));
+    const transfers = out
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
     const received = transfers.reduce((sum, [, size]) => sum + Number(size), 0);
-    if (transfers.some(([code]) => code !== '200') || received !== bytes) throw new Error(`${urls.join(' ')}: expected ${bytes} bytes and 200, got ${out}`);
+    if (transfers.some(([code]) => code !== '200') || received !== bytes)
+      throw new Error(`${urls.join(' ')}: expected ${bytes} bytes and 200, got ${out}`);
     own = transfers.reduce((sum, [, , time]) => sum + Number(time), 0);
   }
   // One client's own clock leaves out that a process had to be started.

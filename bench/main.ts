@@ -24,7 +24,8 @@ async function main(): Promise<number> {
   }
   const on = machine();
   const bench = await openBench(options);
-  if (isBusy(on)) bench.say(`the machine is busy (load average ${on.loadBefore.toFixed(1)} on ${on.cores} cores): figures will say little`);
+  const busy = isBusy(on) ? `the machine is busy (load average ${on.loadBefore.toFixed(1)} at the start): compare by a run on an idle one` : '';
+  if (busy !== '') bench.say(busy);
   const interrupt = new AbortController();
   // A second one ends it at once; the servers die with this process.
   process.once('SIGINT', () => interrupt.abort(new Error('interrupted')));
@@ -44,8 +45,9 @@ async function main(): Promise<number> {
     process.stdout.write(`${JSON.stringify({ machine: on, rounds: options.rounds, quick: options.quick, results }, null, 2)}\n`);
   } else {
     process.stdout.write(`${table(results)}\n\n`);
-    process.stdout.write(`medians of ${options.rounds} on ${on.cores} × ${on.cpu}, ${on.memoryGiB} GiB, Linux ${on.kernel}, Node ${on.node}; "dl": downloads from the upstream\n`);
-    if (isBusy(on)) process.stdout.write(`the machine was busy before it began (load average ${on.loadBefore.toFixed(1)}): compare by a run on an idle one\n`);
+    process.stdout.write(`medians of ${options.rounds}; "dl": downloads from the upstream\n`);
+    process.stdout.write(`on ${on.cores} × ${on.cpu}, ${on.memoryGiB} GiB, Linux ${on.kernel}, Node ${on.node}\n`);
+    if (busy !== '') process.stdout.write(`${busy}\n`);
     if (options.quick) process.stdout.write('--quick shows that it works; compare by a full run on an otherwise idle machine\n');
   }
   return results.some((r) => r.error !== undefined) ? 1 : 0;
@@ -65,7 +67,8 @@ async function section<State>(bench: Bench, of: Section<State>, signal: AbortSig
       try {
         const samples = await measure(row, state, contenders, Math.min(rounds, row.rounds ?? rounds), signal);
         results.push(result(of.title, row, samples));
-        bench.say(`   ${row.name}: ${[...samples].map(([c, all]) => `${c} ${all.map((s) => s.value.toPrecision(3)).join(' ')}`).join('; ')} ${row.unit}`);
+        const inWords = [...samples].map(([contender, all]) => `${contender} ${all.map((s) => s.value.toPrecision(3)).join(' ')}`);
+        bench.say(`   ${row.name}: ${inWords.join('; ')} ${row.unit}`);
       } catch (error) {
         signal.throwIfAborted();
         // The other rows are worth having; this one is said to have failed, and the exit code too.
@@ -80,7 +83,13 @@ async function section<State>(bench: Bench, of: Section<State>, signal: AbortSig
 }
 
 /** In turn, round by round, so that whatever else the machine does meets all of them. */
-async function measure<State>(row: Row<State>, state: State, contenders: readonly Contender[], rounds: number, signal: AbortSignal): Promise<Map<Contender, Sample[]>> {
+async function measure<State>(
+  row: Row<State>,
+  state: State,
+  contenders: readonly Contender[],
+  rounds: number,
+  signal: AbortSignal,
+): Promise<Map<Contender, Sample[]>> {
   const samples = new Map<Contender, Sample[]>(contenders.map((contender) => [contender, []]));
   for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {

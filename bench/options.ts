@@ -47,5 +47,12 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
     if (contender === undefined) throw new Error(`--without ${name}: expected one of ${CONTENDERS.join(', ')}`);
     without.add(contender);
   }
-  return { rounds, quick: values.quick, json: values.json, only: values.only === undefined ? undefined : new RegExp(values.only), without, folder: values.folder };
+  return {
+    rounds,
+    quick: values.quick,
+    json: values.json,
+    only: values.only === undefined ? undefined : new RegExp(values.only),
+    without,
+    folder: values.folder,
+  };
 }

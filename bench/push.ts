@@ -17,15 +17,27 @@ export interface Pusher {
 export function openPusher(origin: string, connections = 1): Pusher {
   const pool = new Pool(origin, { connections });
 
-  async function send(method: 'POST' | 'PATCH' | 'PUT', target: string, expected: number, body?: string | Uint8Array, type?: string): Promise<string> {
+  async function send(
+    method: 'POST' | 'PATCH' | 'PUT',
+    target: string,
+    expected: number,
+    body?: string | Uint8Array,
+    type?: string,
+  ): Promise<string> {
     const { pathname, search } = new URL(target, origin);
-    const answer = await pool.request({ method, path: pathname + search, body: body ?? null, headers: type === undefined ? {} : { 'content-type': type } });
+    const answer = await pool.request({
+      method,
+      path: pathname + search,
+      body: body ?? null,
+      headers: type === undefined ? {} : { 'content-type': type },
+    });
     const text = await answer.body.text();
     if (answer.statusCode !== expected) throw new Error(`${method} ${target}: ${answer.statusCode} ${text.slice(0, 500)}`);
     return String(answer.headers['location'] ?? '');
   }
   const begin = (name: string): Promise<string> => send('POST', `/v2/${name}/blobs/uploads/`, 202);
-  const close = (location: string, digest: string): Promise<string> => send('PUT', `${location}${location.includes('?') ? '&' : '?'}digest=${digest}`, 201);
+  const close = (location: string, digest: string): Promise<string> =>
+    send('PUT', `${location}${location.includes('?') ? '&' : '?'}digest=${digest}`, 201);
   const putManifest: Pusher['putManifest'] = async (name, tag, blob) => {
     await send('PUT', `/v2/${name}/manifests/${tag}`, 201, manifestOf(blob), MANIFEST_TYPE);
   };
@@ -35,8 +47,26 @@ export function openPusher(origin: string, connections = 1): Pusher {
     async pushFile(name, tag, file, { streamed } = { streamed: true }) {
       const location = await begin(name);
       // curl waits for 100 Continue otherwise, which no registry client does.
-      const headers = ['-H', 'Expect:', '-H', 'Content-Type: application/octet-stream', ...(streamed ? ['-H', 'Transfer-Encoding: chunked'] : [])];
-      const out = await run('curl', ['-sS', '-X', 'PATCH', '-T', file.path, ...headers, '-o', '/dev/null', '-w', '%{http_code} %header{location}', new URL(location, origin).href]);
+      const headers = [
+        '-H',
+        'Expect:',
+        '-H',
+        'Content-Type: application/octet-stream',
+        ...(streamed ? ['-H', 'Transfer-Encoding: chunked'] : []),
+      ];
+      const out = await run('curl', [
+        '-sS',
+        '-X',
+        'PATCH',
+        '-T',
+        file.path,
+        ...headers,
+        '-o',
+        '/dev/null',
+        '-w',
+        '%{http_code} %header{location}',
+        new URL(location, origin).href,
+      ]);
       const [code, next] = out.split(' ');
       if (code !== '202' || next === undefined) throw new Error(`PATCH ${location}: ${out}`);
       await close(next, file.digest);

@@ -3,9 +3,15 @@ import { median, result, table } from './report.ts';
 import type { Contender, Goal, Row, Sample } from './row.ts';
 
 const row = (goal?: Goal): Row<unknown> => ({
-  name: 'a row', unit: 'req/s', limit: 'nginx', contenders: ['umbra', 'docker-registry', 'limit'], measure: () => Promise.resolve(0), ...(goal === undefined ? {} : { goal }),
+  name: 'a row',
+  unit: 'req/s',
+  limit: 'nginx',
+  contenders: ['umbra', 'docker-registry', 'limit'],
+  measure: () => Promise.resolve(0),
+  ...(goal === undefined ? {} : { goal }),
 });
-const samples = (of: Partial<Record<Contender, Sample[]>>): Map<Contender, Sample[]> => new Map(Object.entries(of) as [Contender, Sample[]][]);
+const samples = (of: Partial<Record<Contender, Sample[]>>): Map<Contender, Sample[]> =>
+  new Map(Object.entries(of) as [Contender, Sample[]][]);
 const one = (value: number, downloads?: number): Sample[] => [{ value, ...(downloads === undefined ? {} : { downloads }) }];
 
 describe('median', () => {
@@ -29,7 +35,18 @@ describe('whether a goal is met', () => {
     ['a ratio not reached', ofNginx, { umbra: one(59), limit: one(100) }, false],
     ['a ratio kept', ofStraight, { umbra: one(1.5, 1), limit: one(1) }, true],
     ['a ratio exceeded', ofStraight, { umbra: one(1.6, 1), limit: one(1) }, false],
-    ['a second download', ofStraight, { umbra: [{ value: 1, downloads: 1 }, { value: 1, downloads: 2 }], limit: one(1) }, false],
+    [
+      'a second download',
+      ofStraight,
+      {
+        umbra: [
+          { value: 1, downloads: 1 },
+          { value: 1, downloads: 2 },
+        ],
+        limit: one(1),
+      },
+      false,
+    ],
     ['a bound kept', bound, { umbra: one(150) }, true],
     ['a bound exceeded', bound, { umbra: one(151) }, false],
     ['no goal', undefined, { umbra: one(1) }, undefined],

@@ -26,14 +26,25 @@ export interface Result {
 }
 
 export function failure<State>(section: string, row: Row<State>, error: unknown): Result {
-  return { section, name: row.name, unit: row.unit, figures: {}, ratios: {}, error: error instanceof Error ? error.message : String(error) };
+  return {
+    section,
+    name: row.name,
+    unit: row.unit,
+    figures: {},
+    ratios: {},
+    error: error instanceof Error ? error.message : String(error),
+  };
 }
 
 export function result<State>(section: string, row: Row<State>, samples: ReadonlyMap<Contender, readonly Sample[]>): Result {
   const figures: Partial<Record<Contender, Figure>> = {};
   for (const [contender, all] of samples) {
     const downloads = all.map((s) => s.downloads).filter((d) => d !== undefined);
-    figures[contender] = { median: median(all.map((s) => s.value)), samples: all.map((s) => s.value), ...(downloads.length > 0 ? { downloads: Math.max(...downloads) } : {}) };
+    figures[contender] = {
+      median: median(all.map((s) => s.value)),
+      samples: all.map((s) => s.value),
+      ...(downloads.length > 0 ? { downloads: Math.max(...downloads) } : {}),
+    };
   }
   const ratios: Partial<Record<Contender, number>> = {};
   for (const other of ['docker-registry', 'limit'] as const) {
@@ -72,7 +83,7 @@ function isMet(goal: Goal, figures: Result['figures'], ratios: Result['ratios'])
 
 function inWords<State>(goal: Goal, row: Row<State>): string {
   if (goal.kind === 'bound') return `≤ ${goal.value} ${row.unit}`;
-  const of = goal.of === 'limit' ? row.limit ?? 'limit' : goal.of;
+  const of = goal.of === 'limit' ? (row.limit ?? 'limit') : goal.of;
   return `${goal.kind === 'at-least' ? '≥' : '≤'} ${goal.times} × ${of}`;
 }
 
@@ -83,13 +94,24 @@ export function table(results: readonly Result[]): string {
   for (const r of results) {
     if (r.section !== section) lines.push([`-- ${(section = r.section)}`]);
     lines.push([
-      r.name, r.unit, figure(r.figures.umbra), figure(r.figures['docker-registry']),
+      r.name,
+      r.unit,
+      figure(r.figures.umbra),
+      figure(r.figures['docker-registry']),
       r.figures.limit === undefined ? '' : `${figure(r.figures.limit)} ${r.limit ?? ''}`,
-      ratio(r.ratios['docker-registry']), ratio(r.ratios.limit), r.goal ?? '', r.error !== undefined ? 'FAILED' : r.met === undefined ? '' : r.met ? 'met' : 'MISSED',
+      ratio(r.ratios['docker-registry']),
+      ratio(r.ratios.limit),
+      r.goal ?? '',
+      r.error !== undefined ? 'FAILED' : r.met === undefined ? '' : r.met ? 'met' : 'MISSED',
     ]);
   }
   const widths = header.map((_, column) => Math.max(...lines.filter((l) => l.length > 1).map((l) => l[column]?.length ?? 0)));
-  const text = lines.map((line) => line.map((cell, i) => (i === 0 || i >= 7 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ').trimEnd());
+  const text = lines.map((line) =>
+    line
+      .map((cell, i) => (i === 0 || i >= 7 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
   return [...text, ...results.filter((r) => r.error !== undefined).map((r) => `FAILED ${r.name}: ${r.error}`)].join('\n');
 }
 

@@ -72,14 +72,17 @@ async function startNginx(folder: string, inServer: string, inHttp = ''): Promis
   await mkdir(join(folder, 'logs'));
   const scratch = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${join(folder, kind)};`).join(' ');
   // Everything of its own stays in the folder; workers keep this user, so that they may read the files.
-  await writeFile(join(folder, 'nginx.conf'), `daemon off; pid ${join(folder, 'nginx.pid')}; worker_processes auto; error_log stderr warn;
+  await writeFile(
+    join(folder, 'nginx.conf'),
+    `daemon off; pid ${join(folder, 'nginx.pid')}; worker_processes auto; error_log stderr warn;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 events { worker_connections 1024; }
 http {
   access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; default_type application/octet-stream; ${scratch} ${inHttp}
   server { listen 127.0.0.1:${port}; location = /ready { return 200; } ${inServer} }
 }
-`);
+`,
+  );
   return server('nginx', ['-p', folder, '-c', join(folder, 'nginx.conf')], folder, port, '/ready');
 }
 

@@ -60,7 +60,9 @@ function entrance(state: State, contender: Contender, name: string, paced: boole
 
 /** How often the upstream's access log has a GET of the blob. */
 function downloads(upstream: Server, digest: string): number {
-  return readFileSync(upstream.output, 'utf8').split('\n').filter((line) => line.includes(`"GET /v2/`) && line.includes(`/blobs/${digest} HTTP`)).length;
+  return readFileSync(upstream.output, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`"GET /v2/`) && line.includes(`/blobs/${digest} HTTP`)).length;
 }
 
 async function openState(bench: Bench): Promise<State> {

@@ -23,7 +23,11 @@ function row(clients: number, times: number): Row<State> {
     contenders: CONTENDERS,
     async measure({ servers, blob }, contender) {
       const url = `${servers.at(contender).origin}/${contender === 'limit' ? 'blob' : `v2/${NAME}/blobs/${blob.digest}`}`;
-      const seconds = await downloadSeconds(clients, Array.from({ length: times }, () => url), times * blob.size);
+      const seconds = await downloadSeconds(
+        clients,
+        Array.from({ length: times }, () => url),
+        times * blob.size,
+      );
       return (clients * times * blob.size) / MIB / seconds;
     },
   };

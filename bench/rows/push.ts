@@ -50,10 +50,14 @@ async function hashing(processes: number): Promise<number> {
 const REGISTRIES: readonly Contender[] = ['umbra', 'docker-registry'];
 
 export const push: Section<State> = {
-  title: 'pushes, to the manifest\'s 201',
+  title: "pushes, to the manifest's 201",
   rows: [
     large('256 MiB push, 1 client', ({ large: file }) => [file], true, { kind: 'at-least', times: 3.2, of: 'docker-registry' }),
-    large('256 MiB push, 1 client, length announced', ({ large: file }) => [file], false, { kind: 'at-least', times: 3.2, of: 'docker-registry' }),
+    large('256 MiB push, 1 client, length announced', ({ large: file }) => [file], false, {
+      kind: 'at-least',
+      times: 3.2,
+      of: 'docker-registry',
+    }),
     large('64 MiB push, 4 clients', ({ medium }) => medium, true, { kind: 'at-least', times: 2.7, of: 'docker-registry' }),
     {
       name: '500 small pushes, 1 connection',

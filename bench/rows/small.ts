@@ -30,7 +30,8 @@ function row(name: string, file: string, path: (state: State) => string, times: 
     limit: 'nginx',
     goal: { kind: 'at-least', times, of: 'limit' },
     contenders: CONTENDERS,
-    measure: (state, contender) => rate(`${state.servers.at(contender).origin}/${contender === 'limit' ? file : `v2/${NAME}/${path(state)}`}`, state.seconds, asked),
+    measure: (state, contender) =>
+      rate(`${state.servers.at(contender).origin}/${contender === 'limit' ? file : `v2/${NAME}/${path(state)}`}`, state.seconds, asked),
   };
 }
 

@@ -26,15 +26,23 @@ export const startUp: Section<Bench> = {
   title: 'starting and idling',
   rows: [
     {
-      name: 'ready after start', unit: 'ms', goal: { kind: 'bound', value: 400 }, contenders: CONTENDERS,
+      name: 'ready after start',
+      unit: 'ms',
+      goal: { kind: 'bound', value: 400 },
+      contenders: CONTENDERS,
       measure: (bench, contender) => onFresh(bench, contender, (server) => server.startedMs),
     },
     {
-      name: 'idle memory, largest process', unit: 'MiB', goal: { kind: 'bound', value: 70 }, contenders: CONTENDERS,
+      name: 'idle memory, largest process',
+      unit: 'MiB',
+      goal: { kind: 'bound', value: 70 },
+      contenders: CONTENDERS,
       measure: (bench, contender) => onFresh(bench, contender, (server) => idle(server, (all) => Math.max(...all))),
     },
     {
-      name: 'idle memory, all processes', unit: 'MiB', contenders: CONTENDERS,
+      name: 'idle memory, all processes',
+      unit: 'MiB',
+      contenders: CONTENDERS,
       measure: (bench, contender) => onFresh(bench, contender, (server) => idle(server, (all) => all.reduce((sum, one) => sum + one, 0))),
     },
   ],

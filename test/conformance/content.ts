@@ -52,7 +52,10 @@ export function manifest(fields: Fields, mediaType: string, algorithm: Algorithm
 }
 
 export function image(config: Content, layers: readonly Content[], more: Fields = {}, mediaType: string = TYPES.image): Content {
-  return manifest({ schemaVersion: 2, mediaType, config: descriptor(config), layers: layers.map((l) => descriptor(l)), ...more }, mediaType);
+  return manifest(
+    { schemaVersion: 2, mediaType, config: descriptor(config), layers: layers.map((l) => descriptor(l)), ...more },
+    mediaType,
+  );
 }
 
 export function index(children: readonly Content[], more: Fields = {}, mediaType: string = TYPES.index): Content {

@@ -41,7 +41,8 @@ describe('end-9: DELETE /v2/<name>/manifests/<digest>', () => {
     const { manifest } = await pushImage(registry, name, ['a', 'b']);
     const other = await pushImage(registry, name, ['c']);
     expect(await status(`/v2/${name}/manifests/${manifest.digest}`, 'DELETE')).toBe(202);
-    for (const reference of [manifest.digest, 'a', 'b']) expectError(await registry.send('GET', `/v2/${name}/manifests/${reference}`), 404, 'MANIFEST_UNKNOWN');
+    for (const reference of [manifest.digest, 'a', 'b'])
+      expectError(await registry.send('GET', `/v2/${name}/manifests/${reference}`), 404, 'MANIFEST_UNKNOWN');
     expect((await registry.send('GET', `/v2/${name}/tags/list`)).json()).toMatchObject({ tags: ['c'] });
     expect(await status(`/v2/${name}/manifests/${other.manifest.digest}`)).toBe(200);
   });
@@ -71,7 +72,8 @@ describe('end-9: DELETE /v2/<name>/manifests/<digest>', () => {
     for (let i = 0; i < 3; i++) {
       expect(await status(`/v2/${name}/manifests/${manifest.digest}`, 'DELETE')).toBe(202);
       await pushManifest(registry, name, manifest, 'v1');
-      for (const reference of ['v1', manifest.digest]) expect((await registry.send('GET', `/v2/${name}/manifests/${reference}`)).body.equals(manifest.bytes)).toBe(true);
+      for (const reference of ['v1', manifest.digest])
+        expect((await registry.send('GET', `/v2/${name}/manifests/${reference}`)).body.equals(manifest.bytes)).toBe(true);
     }
   });
 
@@ -111,7 +113,12 @@ describe('end-9: DELETE /v2/<name>/manifests/<digest>', () => {
 
   test('end-9: a name that is not there is 404', async () => {
     for (const reference of ['v1', unknownDigest()]) {
-      expectError(await registry.send('DELETE', `/v2/${registry.freshName()}/manifests/${reference}`), 404, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN');
+      expectError(
+        await registry.send('DELETE', `/v2/${registry.freshName()}/manifests/${reference}`),
+        404,
+        'NAME_UNKNOWN',
+        'MANIFEST_UNKNOWN',
+      );
     }
   });
 });

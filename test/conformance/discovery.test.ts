@@ -125,11 +125,14 @@ describe('end-8b: GET /v2/<name>/tags/list?n=<int>&last=<tag>', () => {
     expectError(await list(`?n=${n}`), 400);
   });
 
-  test.each(['a%2Fb', '..%2F..', 'a%00', 'x'.repeat(300)])('end-8b: last=%s, which is no tag, is 400 or simply a place in the order', async (last) => {
-    const answer = await list(`?last=${last}`);
-    if (answer.status === 200) for (const tag of tagsOf(answer)) expect(TAGS).toContain(tag);
-    else expectError(answer, 400);
-  });
+  test.each(['a%2Fb', '..%2F..', 'a%00', 'x'.repeat(300)])(
+    'end-8b: last=%s, which is no tag, is 400 or simply a place in the order',
+    async (last) => {
+      const answer = await list(`?last=${last}`);
+      if (answer.status === 200) for (const tag of tagsOf(answer)) expect(TAGS).toContain(tag);
+      else expectError(answer, 400);
+    },
+  );
 });
 
 describe('Docker Registry API: GET /v2/_catalog', () => {

@@ -1,4 +1,7 @@
-/** Distribution-spec 1.1.1, "Error Codes" and the grammar of names ("Pull"): every malformed request gets a 4xx that says why, and none harms the server. */
+/**
+ * Distribution-spec 1.1.1, "Error Codes" and the grammar of names ("Pull"): every malformed request gets a 4xx that says
+ * why, and none harms the server.
+ */
 import { describe, expect, test } from 'vitest';
 import { exchange } from './client.ts';
 import { blob, unknownDigest } from './content.ts';
@@ -25,17 +28,70 @@ describe('spec §Pull: <name>', () => {
   });
 
   const malformed = [
-    'UPPER', 'a/B', '-a', 'a-', '.a', 'a.', '_a', 'a_', 'a..b', 'a___b', 'a._b', 'a/-b', 'a/.b', 'a//b', 'a/', '/a', 'a b', 'a%20b', 'a+b', 'a@b', 'a%2F%2Fb',
-    'ä', '%C3%A4', 'a%00b', 'a%0Ab', '..', '../..', 'a/../b', '%2e%2e/%2e%2e', '..%2f..%2fetc', 'a\\b', 'a%5Cb', '%', '%zz', 'a%', '%ff', '~', '*', '_tags/x', 'a/_blobs',
-    `${'a/'.repeat(2000)}a`, 'x'.repeat(5000),
+    'UPPER',
+    'a/B',
+    '-a',
+    'a-',
+    '.a',
+    'a.',
+    '_a',
+    'a_',
+    'a..b',
+    'a___b',
+    'a._b',
+    'a/-b',
+    'a/.b',
+    'a//b',
+    'a/',
+    '/a',
+    'a b',
+    'a%20b',
+    'a+b',
+    'a@b',
+    'a%2F%2Fb',
+    'ä',
+    '%C3%A4',
+    'a%00b',
+    'a%0Ab',
+    '..',
+    '../..',
+    'a/../b',
+    '%2e%2e/%2e%2e',
+    '..%2f..%2fetc',
+    'a\\b',
+    'a%5Cb',
+    '%',
+    '%zz',
+    'a%',
+    '%ff',
+    '~',
+    '*',
+    '_tags/x',
+    'a/_blobs',
+    `${'a/'.repeat(2000)}a`,
+    'x'.repeat(5000),
   ];
 
   test.each(malformed)('code-8: the malformed name %s is 400 or 404 with a code, for reading and writing', async (name) => {
     for (const [method, path] of [
-      ['GET', 'manifests/v1'], ['GET', `blobs/${unknownDigest()}`], ['GET', 'tags/list'], ['POST', 'blobs/uploads/'], ['DELETE', 'manifests/v1'], ['PUT', 'manifests/v1'],
+      ['GET', 'manifests/v1'],
+      ['GET', `blobs/${unknownDigest()}`],
+      ['GET', 'tags/list'],
+      ['POST', 'blobs/uploads/'],
+      ['DELETE', 'manifests/v1'],
+      ['PUT', 'manifests/v1'],
     ] as const) {
       const answer = await registry.send(method, encodeNonAscii(`/v2/${name}/${path}`));
-      expectError(answer, [400, 404, 414], 'NAME_INVALID', 'NOT_FOUND', 'NAME_UNKNOWN', 'PARAMETER_INVALID', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN');
+      expectError(
+        answer,
+        [400, 404, 414],
+        'NAME_INVALID',
+        'NOT_FOUND',
+        'NAME_UNKNOWN',
+        'PARAMETER_INVALID',
+        'MANIFEST_UNKNOWN',
+        'BLOB_UNKNOWN',
+      );
     }
     expect((await registry.send('GET', '/v2/')).status).toBe(200);
   });
@@ -67,8 +123,26 @@ describe('spec §Error Codes', () => {
   });
 
   test.each([
-    ['/v2/a/nonsense'], ['/v2/a/blobs'], ['/v2/a/blobs/'], ['/v2/a/manifests'], ['/v2/a/manifests/'], ['/v2/a/tags'], ['/v2/a/tags/'], ['/v2/a/tags/list/'], ['/v2/a/referrers/'],
-    ['/v2/a/manifests/v1/x'], ['/v2/a'], ['/v2//'], ['/v2/blobs/uploads/'], ['/v2/_catalog/x'], ['/v3/'], ['/v1/_ping'], ['/v2/../../etc/passwd'], ['//v2/'], ['/v2/;/'], ['/v2/a/tags/list%00'],
+    ['/v2/a/nonsense'],
+    ['/v2/a/blobs'],
+    ['/v2/a/blobs/'],
+    ['/v2/a/manifests'],
+    ['/v2/a/manifests/'],
+    ['/v2/a/tags'],
+    ['/v2/a/tags/'],
+    ['/v2/a/tags/list/'],
+    ['/v2/a/referrers/'],
+    ['/v2/a/manifests/v1/x'],
+    ['/v2/a'],
+    ['/v2//'],
+    ['/v2/blobs/uploads/'],
+    ['/v2/_catalog/x'],
+    ['/v3/'],
+    ['/v1/_ping'],
+    ['/v2/../../etc/passwd'],
+    ['//v2/'],
+    ['/v2/;/'],
+    ['/v2/a/tags/list%00'],
   ])('spec §Endpoints: %s is no endpoint: 404 or 400', async (path) => {
     const answer = await registry.send('GET', path);
     expect([400, 404, 405]).toContain(answer.status);
@@ -76,9 +150,21 @@ describe('spec §Error Codes', () => {
   });
 
   test.each([
-    ['POST', '/v2/'], ['DELETE', '/v2/'], ['POST', '/v2/a/tags/list'], ['PUT', '/v2/a/tags/list'], ['PATCH', '/v2/a/manifests/v1'], ['POST', '/v2/a/manifests/v1'],
-    ['PUT', `/v2/a/blobs/${unknownDigest()}`], ['POST', `/v2/a/blobs/${unknownDigest()}`], ['PATCH', `/v2/a/blobs/${unknownDigest()}`], ['POST', `/v2/a/referrers/${unknownDigest()}`],
-    ['DELETE', `/v2/a/referrers/${unknownDigest()}`], ['PUT', '/v2/a/blobs/uploads/'], ['POST', '/v2/_catalog'], ['OPTIONS', '/v2/a/manifests/v1'], ['TRACE', '/v2/'],
+    ['POST', '/v2/'],
+    ['DELETE', '/v2/'],
+    ['POST', '/v2/a/tags/list'],
+    ['PUT', '/v2/a/tags/list'],
+    ['PATCH', '/v2/a/manifests/v1'],
+    ['POST', '/v2/a/manifests/v1'],
+    ['PUT', `/v2/a/blobs/${unknownDigest()}`],
+    ['POST', `/v2/a/blobs/${unknownDigest()}`],
+    ['PATCH', `/v2/a/blobs/${unknownDigest()}`],
+    ['POST', `/v2/a/referrers/${unknownDigest()}`],
+    ['DELETE', `/v2/a/referrers/${unknownDigest()}`],
+    ['PUT', '/v2/a/blobs/uploads/'],
+    ['POST', '/v2/_catalog'],
+    ['OPTIONS', '/v2/a/manifests/v1'],
+    ['TRACE', '/v2/'],
   ])('code-13: %s %s is 405 UNSUPPORTED and Allow says what is', async (method, path) => {
     const answer = await registry.send(method, path);
     expectError(answer, 405, 'UNSUPPORTED');
@@ -95,8 +181,14 @@ describe('RFC 9112: requests that are no requests', () => {
     ['a space in the path', 'GET /v2/a b/tags/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'],
     ['a header without a name', 'GET /v2/ HTTP/1.1\r\nHost: x\r\n: y\r\nConnection: close\r\n\r\n'],
     ['a negative length', 'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\nConnection: close\r\n\r\n'],
-    ['two lengths', 'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab'],
-    ['a length and chunks', 'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n'],
+    [
+      'two lengths',
+      'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab',
+    ],
+    [
+      'a length and chunks',
+      'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
     ['a bad chunk', 'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n'],
     ['100 kB of headers', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(100_000)}\r\nConnection: close\r\n\r\n`],
     ['a path of 100 kB', `GET /v2/${'a/'.repeat(50_000)}tags/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`],

@@ -1,29 +1,29 @@
 /** Distribution-spec 1.1.1, "Mounting a blob from another repository" (end-11). */
 import { describe, expect, test } from 'vitest';
-import { blob, image, TYPES, unknownDigest, type Algorithm, type Content } from './content.ts';
-import { expectError, location, pushBlob, pushManifest, useRegistry, withQuery } from './registry.ts';
+import { blob, image, TYPES, unknownDigest, type Algorithm } from './content.ts';
+import { expectBlob, expectError, location, pushBlob, pushManifest, useRegistry, withQuery } from './registry.ts';
 
 const registry = useRegistry();
 
 const mount = (name: string, digest: string, from?: string) =>
-  registry.send('POST', withQuery(`/v2/${name}/blobs/uploads/`, { mount: digest, ...(from === undefined ? {} : { from }) }), { headers: { 'content-length': '0' } });
-const expectReadable = async (name: string, what: Content) => {
-  const got = await registry.send('GET', `/v2/${name}/blobs/${what.digest}`);
-  expect(got.status).toBe(200);
-  expect(got.body.equals(what.bytes)).toBe(true);
-};
+  registry.send('POST', withQuery(`/v2/${name}/blobs/uploads/`, { mount: digest, ...(from === undefined ? {} : { from }) }), {
+    headers: { 'content-length': '0' },
+  });
 
 describe('end-11: POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>', () => {
-  test.each<Algorithm>(['sha256', 'sha512'])('end-11: a %s blob of another name is mounted: 201 with its location and digest', async (algorithm) => {
-    const [from, to] = [registry.freshName(), registry.freshName()];
-    const what = blob(2000, TYPES.layer, algorithm);
-    await pushBlob(registry, from, what);
-    const answer = await mount(to, what.digest, from);
-    expect(answer.status).toBe(201);
-    expect(answer.header('docker-content-digest')).toBe(what.digest);
-    expect((await registry.send('GET', location(answer))).body.equals(what.bytes)).toBe(true);
-    await expectReadable(to, what);
-  });
+  test.each<Algorithm>(['sha256', 'sha512'])(
+    'end-11: a %s blob of another name is mounted: 201 with its location and digest',
+    async (algorithm) => {
+      const [from, to] = [registry.freshName(), registry.freshName()];
+      const what = blob(2000, TYPES.layer, algorithm);
+      await pushBlob(registry, from, what);
+      const answer = await mount(to, what.digest, from);
+      expect(answer.status).toBe(201);
+      expect(answer.header('docker-content-digest')).toBe(what.digest);
+      expect((await registry.send('GET', location(answer))).body.equals(what.bytes)).toBe(true);
+      await expectBlob(registry, to, what);
+    },
+  );
 
   test('end-11: a mounted blob can be part of a manifest', async () => {
     const [from, to] = [registry.freshName(), registry.freshName()];
@@ -42,7 +42,7 @@ describe('end-11: POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>', (
     expect((await mount(to, what.digest, from)).status).toBe(201);
     expect((await registry.send('DELETE', `/v2/${from}/blobs/${what.digest}`)).status).toBe(202);
     expect((await registry.send('HEAD', `/v2/${from}/blobs/${what.digest}`)).status).toBe(404);
-    await expectReadable(to, what);
+    await expectBlob(registry, to, what);
   });
 
   test('end-11: mounting what the name already has, or from itself, is 201', async () => {
@@ -50,7 +50,7 @@ describe('end-11: POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>', (
     const what = blob();
     await pushBlob(registry, name, what);
     expect((await mount(name, what.digest, name)).status).toBe(201);
-    await expectReadable(name, what);
+    await expectBlob(registry, name, what);
   });
 
   test.each([
@@ -64,7 +64,7 @@ describe('end-11: POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>', (
     const what = blob();
     const put = await registry.send('PUT', withQuery(location(answer), { digest: what.digest }), { body: what.bytes });
     expect(put.status).toBe(201);
-    await expectReadable(to, what);
+    await expectBlob(registry, to, what);
   });
 
   test('end-11: a blob that another name has, but not the one named, is not mounted', async () => {
@@ -94,7 +94,7 @@ describe('end-11: POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>', (
     if (answer.status === 202) {
       expect((await registry.send('PUT', withQuery(location(answer), { digest: what.digest }), { body: what.bytes })).status).toBe(201);
     }
-    await expectReadable(to, what);
+    await expectBlob(registry, to, what);
   });
 
   test('end-11: without from and unknown everywhere it begins an upload: 202', async () => {

@@ -1,4 +1,4 @@
-/** Distribution-spec (main), "Registry Proxying": `?ns=` and `OCI-Namespace`; with the spellings of one name that DESIGN names and entrances gives. */
+/** Distribution-spec (main), "Registry Proxying": `?ns=` and `OCI-Namespace`; and the other spellings that one name has. */
 import { describe, expect, test } from 'vitest';
 import { blob, image, TYPES, type Content } from './content.ts';
 import { expectError, location, pushBlob, pushImage, pushManifest, useRegistry, withQuery } from './registry.ts';
@@ -9,7 +9,13 @@ describe('spec (main) §Registry Proxying: ns', () => {
   test('§Registry Proxying: an answer scoped by ns carries it in OCI-Namespace, on every pull endpoint', async () => {
     const name = registry.freshName();
     const { manifest, layer } = await pushImage(registry, `quay.io/${name}`, ['v1']);
-    for (const path of ['manifests/v1', `manifests/${manifest.digest}`, `blobs/${layer.digest}`, 'tags/list', `referrers/${manifest.digest}`]) {
+    for (const path of [
+      'manifests/v1',
+      `manifests/${manifest.digest}`,
+      `blobs/${layer.digest}`,
+      'tags/list',
+      `referrers/${manifest.digest}`,
+    ]) {
       for (const method of path.startsWith('tags') || path.startsWith('referrers') ? ['GET'] : ['GET', 'HEAD']) {
         const answer = await registry.send(method, `/v2/${name}/${path}?ns=quay.io`);
         expect(answer.status, `${method} ${path}`).toBe(200);
@@ -55,17 +61,28 @@ describe('spec (main) §Registry Proxying: ns', () => {
     expect(put.status).toBe(201);
     expect((await registry.send('GET', location(put))).body.equals(config.bytes)).toBe(true);
     const what = image(config, []);
-    const pushed = await registry.send('PUT', `/v2/${name}/manifests/v1?ns=quay.io`, { headers: { 'content-type': what.mediaType }, body: what.bytes });
+    const pushed = await registry.send('PUT', `/v2/${name}/manifests/v1?ns=quay.io`, {
+      headers: { 'content-type': what.mediaType },
+      body: what.bytes,
+    });
     expect(pushed.status, pushed.body.toString()).toBe(201);
     expect((await registry.send('GET', location(pushed))).body.equals(what.bytes)).toBe(true);
     expect((await registry.send('GET', `/v2/quay.io/${name}/manifests/v1`)).body.equals(what.bytes)).toBe(true);
   });
 
-  test.each(['no host', 'a/b', '../x', 'UPPER..io', 'quay.io:port', 'x'.repeat(300), '%00', 'quay.io/../docker.io'])('§Registry Proxying: ns=%s is no host: 400', async (ns) => {
-    const name = registry.freshName();
-    await pushImage(registry, name, ['v1']);
-    expectError(await registry.send('GET', `/v2/${name}/manifests/v1?ns=${encodeURIComponent(ns)}`), 400, 'NAME_INVALID', 'PARAMETER_INVALID');
-  });
+  test.each(['no host', 'a/b', '../x', 'UPPER..io', 'quay.io:port', 'x'.repeat(300), '%00', 'quay.io/../docker.io'])(
+    '§Registry Proxying: ns=%s is no host: 400',
+    async (ns) => {
+      const name = registry.freshName();
+      await pushImage(registry, name, ['v1']);
+      expectError(
+        await registry.send('GET', `/v2/${name}/manifests/v1?ns=${encodeURIComponent(ns)}`),
+        400,
+        'NAME_INVALID',
+        'PARAMETER_INVALID',
+      );
+    },
+  );
 });
 
 describe('names: one image, many spellings', () => {
@@ -84,13 +101,27 @@ describe('names: one image, many spellings', () => {
 
   test('names: a path of docker.io with and without its host', async () => {
     const name = `${unique()}/app`;
-    const all = [name, `docker.io/${name}`, `${name}?ns=docker.io`, `index.docker.io/${name}`, `registry-1.docker.io/${name}`, `${name}?ns=registry-1.docker.io`];
+    const all = [
+      name,
+      `docker.io/${name}`,
+      `${name}?ns=docker.io`,
+      `index.docker.io/${name}`,
+      `registry-1.docker.io/${name}`,
+      `${name}?ns=registry-1.docker.io`,
+    ];
     for (const push of [name, `docker.io/${name}`]) await spellings(all, push);
   });
 
   test('names: an official image with and without library', async () => {
     const name = unique();
-    const all = [name, `library/${name}`, `docker.io/${name}`, `docker.io/library/${name}`, `${name}?ns=docker.io`, `library/${name}?ns=docker.io`];
+    const all = [
+      name,
+      `library/${name}`,
+      `docker.io/${name}`,
+      `docker.io/library/${name}`,
+      `${name}?ns=docker.io`,
+      `library/${name}?ns=docker.io`,
+    ];
     for (const push of [name, `docker.io/library/${name}`]) await spellings(all, push);
   });
 
@@ -115,7 +146,10 @@ describe('names: one image, many spellings', () => {
     const name = `${unique()}/app`;
     const what = blob();
     await pushBlob(registry, name, what);
-    const answer = await registry.send('POST', withQuery(`/v2/quay.io/${name}/blobs/uploads/`, { mount: what.digest, from: `docker.io/${name}` }));
+    const answer = await registry.send(
+      'POST',
+      withQuery(`/v2/quay.io/${name}/blobs/uploads/`, { mount: what.digest, from: `docker.io/${name}` }),
+    );
     expect(answer.status).toBe(201);
   });
 

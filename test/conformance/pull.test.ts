@@ -120,7 +120,15 @@ describe('end-3: GET|HEAD /v2/<name>/manifests/<reference>', () => {
 });
 
 describe('spec §Checking if content exists in the registry: HEAD', () => {
-  const COMPARED = ['content-length', 'content-type', 'docker-content-digest', 'docker-distribution-api-version', 'etag', 'accept-ranges', 'cache-control'];
+  const COMPARED = [
+    'content-length',
+    'content-type',
+    'docker-content-digest',
+    'docker-distribution-api-version',
+    'etag',
+    'accept-ranges',
+    'cache-control',
+  ];
 
   test('spec §Checking if content exists: HEAD has the headers of GET and no body', async () => {
     const name = registry.freshName();
@@ -170,11 +178,14 @@ describe('RFC 9110 §13: conditional requests', () => {
     }
   });
 
-  test.each(['"sha256:0000"', 'W/"x"', 'garbage', '""', '"'])('RFC 9110 §13.1.2: If-None-Match %s does not match, the whole comes', async (condition) => {
-    for (const path of await pushed()) {
-      expect((await registry.send('GET', path, { headers: { 'if-none-match': condition } })).status).toBe(200);
-    }
-  });
+  test.each(['"sha256:0000"', 'W/"x"', 'garbage', '""', '"'])(
+    'RFC 9110 §13.1.2: If-None-Match %s does not match, the whole comes',
+    async (condition) => {
+      for (const path of await pushed()) {
+        expect((await registry.send('GET', path, { headers: { 'if-none-match': condition } })).status).toBe(200);
+      }
+    },
+  );
 
   test('RFC 9110 §13.1.2: a tag that moved has another entity tag', async () => {
     const name = registry.freshName();

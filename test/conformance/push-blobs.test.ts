@@ -1,24 +1,18 @@
-/** Distribution-spec 1.1.1, "Pushing blobs": monolithic (end-4a, end-4b, end-6), chunked (end-5), streamed, and `digest-algorithm` of the main branch (end-4c). */
+/**
+ * Distribution-spec 1.1.1, "Pushing blobs": monolithic (end-4a, end-4b, end-6), chunked and streamed (end-5), and
+ * `digest-algorithm` of the main branch (end-4c).
+ */
 import { describe, expect, test } from 'vitest';
 import { type Answer } from './client.ts';
 import { blob, content, TYPES, unknownDigest, type Algorithm, type Content } from './content.ts';
 import { expectError, location, useRegistry, withQuery } from './registry.ts';
+import { BINARY, uploadSteps } from './upload-steps.ts';
 
 const registry = useRegistry();
-const BINARY = { 'content-type': 'application/octet-stream' };
+const { begin, patch, close } = uploadSteps(registry);
 const ALGORITHMS: readonly Algorithm[] = ['sha256', 'sha512'];
 
 type Push = (name: string, what: Content, digest: string) => Promise<Answer>;
-
-const begin = async (name: string, query = ''): Promise<string> => {
-  const answer = await registry.send('POST', `/v2/${name}/blobs/uploads/${query}`, { headers: { 'content-length': '0' } });
-  expect(answer.status).toBe(202);
-  return location(answer);
-};
-const patch = (at: string, body: Uint8Array | AsyncIterable<Uint8Array>, range?: string): Promise<Answer> =>
-  registry.send('PATCH', at, { headers: { ...BINARY, ...(range === undefined ? {} : { 'content-range': range }) }, body });
-const put = (at: string, digest: string, options: { headers?: Record<string, string>; body?: Uint8Array | AsyncIterable<Uint8Array> } = {}): Promise<Answer> =>
-  registry.send('PUT', withQuery(at, { digest }), options);
 
 /** Sends the chunks and gives the location after the last. */
 async function chunks(name: string, parts: readonly Uint8Array[], ranges: boolean): Promise<string> {
@@ -39,34 +33,56 @@ async function* streamed(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 10_000) yield bytes.subarray(at, at + 10_000);
 }
 
-function thirds(bytes: Buffer): Buffer[] {
+function thirds(bytes: Buffer): readonly [Buffer, Buffer, Buffer] {
   const size = Math.ceil(bytes.length / 3);
   return [bytes.subarray(0, size), bytes.subarray(size, 2 * size), bytes.subarray(2 * size)];
 }
 
 const WAYS: readonly (readonly [string, Push])[] = [
-  ['end-4b: POST with the digest and the bytes', (name, what, digest) =>
-    registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${digest}`, { headers: BINARY, body: what.bytes })],
-  ['end-4b: POST with the digest and streamed bytes', (name, what, digest) =>
-    registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${encodeURIComponent(digest)}`, { headers: BINARY, body: streamed(what.bytes) })],
-  ['end-4a, end-6: POST, PUT with the bytes', async (name, what, digest) => put(await begin(name), digest, { headers: BINARY, body: what.bytes })],
-  ['end-4a, end-6: POST, PUT with streamed bytes', async (name, what, digest) => put(await begin(name), digest, { headers: BINARY, body: streamed(what.bytes) })],
-  ['end-4a, end-6: POST, PUT without a Content-Type', async (name, what, digest) => put(await begin(name), digest, { body: what.bytes })],
-  ['end-5: POST, one PATCH, PUT', async (name, what, digest) => put(location(await patch(await begin(name), what.bytes)), digest)],
-  ['end-5: POST, one streamed PATCH, PUT', async (name, what, digest) => put(location(await patch(await begin(name), streamed(what.bytes))), digest)],
-  ['end-5: POST, PATCH without a Content-Type, PUT', async (name, what, digest) =>
-    put(location(await registry.send('PATCH', await begin(name), { body: what.bytes })), digest)],
-  ['end-5: chunks with Content-Range, PUT', async (name, what, digest) => put(await chunks(name, thirds(what.bytes), true), digest)],
-  ['end-5: chunks without Content-Range, PUT', async (name, what, digest) => put(await chunks(name, thirds(what.bytes), false), digest)],
-  ['end-5, end-6: the last chunk in the PUT, with Content-Range', async (name, what, digest) => {
-    const [a = what.bytes, b = what.bytes, c = what.bytes] = thirds(what.bytes);
-    const range = { 'content-range': `${a.length + b.length}-${what.bytes.length - 1}` };
-    return put(await chunks(name, [a, b], true), digest, { headers: { ...BINARY, ...range }, body: c });
-  }],
-  ['end-5, end-6: the last chunk in the PUT, streamed', async (name, what, digest) => {
-    const [a = what.bytes, b = what.bytes, c = what.bytes] = thirds(what.bytes);
-    return put(await chunks(name, [a, b], true), digest, { headers: BINARY, body: streamed(c) });
-  }],
+  [
+    'end-4b: POST with the digest and the bytes',
+    (name, what, digest) => registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${digest}`, { headers: BINARY, body: what.bytes }),
+  ],
+  [
+    'end-4b: POST with the digest and streamed bytes',
+    (name, what, digest) =>
+      registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${encodeURIComponent(digest)}`, {
+        headers: BINARY,
+        body: streamed(what.bytes),
+      }),
+  ],
+  ['end-4a, end-6: POST, PUT with the bytes', async (name, what, digest) => close(await begin(name), digest, what.bytes)],
+  ['end-4a, end-6: POST, PUT with streamed bytes', async (name, what, digest) => close(await begin(name), digest, streamed(what.bytes))],
+  [
+    'end-4a, end-6: POST, PUT without a Content-Type',
+    async (name, what, digest) => registry.send('PUT', withQuery(await begin(name), { digest }), { body: what.bytes }),
+  ],
+  ['end-5: POST, one PATCH, PUT', async (name, what, digest) => close(location(await patch(await begin(name), what.bytes)), digest)],
+  [
+    'end-5: POST, one streamed PATCH, PUT',
+    async (name, what, digest) => close(location(await patch(await begin(name), streamed(what.bytes))), digest),
+  ],
+  [
+    'end-5: POST, PATCH without a Content-Type, PUT',
+    async (name, what, digest) => close(location(await registry.send('PATCH', await begin(name), { body: what.bytes })), digest),
+  ],
+  ['end-5: chunks with Content-Range, PUT', async (name, what, digest) => close(await chunks(name, thirds(what.bytes), true), digest)],
+  ['end-5: chunks without Content-Range, PUT', async (name, what, digest) => close(await chunks(name, thirds(what.bytes), false), digest)],
+  [
+    'end-5, end-6: the last chunk in the PUT, with Content-Range',
+    async (name, what, digest) => {
+      const [a, b, c] = thirds(what.bytes);
+      const range = { 'content-range': `${a.length + b.length}-${what.bytes.length - 1}` };
+      return close(await chunks(name, [a, b], true), digest, c, range);
+    },
+  ],
+  [
+    'end-5, end-6: the last chunk in the PUT, streamed',
+    async (name, what, digest) => {
+      const [a, b, c] = thirds(what.bytes);
+      return close(await chunks(name, [a, b], true), digest, streamed(c));
+    },
+  ],
 ];
 
 describe.each(WAYS)('%s', (_, push) => {
@@ -102,12 +118,20 @@ describe.each(WAYS)('%s', (_, push) => {
 describe('spec §Pushing blobs: well-known contents', () => {
   const empty = content('', TYPES.layer);
   test.each([
-    ['nothing, PUT without a body', async (name: string) => put(await begin(name), empty.digest), empty],
-    ['nothing, PUT with an empty body', async (name: string) => put(await begin(name), empty.digest, { headers: BINARY, body: Buffer.alloc(0) }), empty],
-    ['nothing, POST with the digest and Content-Length 0', async (name: string) =>
-      registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${empty.digest}`, { headers: { ...BINARY, 'content-length': '0' } }), empty],
-    ['nothing, streamed', async (name: string) => put(location(await patch(await begin(name), streamed(Buffer.alloc(0)))), empty.digest), empty],
-    ['{}', async (name: string) => put(await begin(name), content('{}', TYPES.empty).digest, { body: Buffer.from('{}') }), content('{}', TYPES.empty)],
+    ['nothing, PUT without a body', async (name: string) => close(await begin(name), empty.digest), empty],
+    ['nothing, PUT with an empty body', async (name: string) => close(await begin(name), empty.digest, Buffer.alloc(0)), empty],
+    [
+      'nothing, POST with the digest and Content-Length 0',
+      async (name: string) =>
+        registry.send('POST', `/v2/${name}/blobs/uploads/?digest=${empty.digest}`, { headers: { ...BINARY, 'content-length': '0' } }),
+      empty,
+    ],
+    [
+      'nothing, streamed',
+      async (name: string) => close(location(await patch(await begin(name), streamed(Buffer.alloc(0)))), empty.digest),
+      empty,
+    ],
+    ['{}', async (name: string) => close(await begin(name), content('{}', TYPES.empty).digest, '{}'), content('{}', TYPES.empty)],
   ])('spec §Pushing blobs: a blob of %s', async (_, push, what) => {
     const name = registry.freshName();
     const answer = await push(name);
@@ -149,7 +173,10 @@ describe('end-4b: POST with digest', () => {
   test.each(['sha256:abc', 'md5:d41d8cd98f00b204e9800998ecf8427e', `sha256:${'A'.repeat(64)}`, `sha1:${'a'.repeat(40)}`, 'sha256', ':'])(
     'end-4b: the malformed digest %s is 400 DIGEST_INVALID',
     async (digest) => {
-      const answer = await registry.send('POST', `/v2/${registry.freshName()}/blobs/uploads/?digest=${encodeURIComponent(digest)}`, { headers: BINARY, body: blob(10).bytes });
+      const answer = await registry.send('POST', `/v2/${registry.freshName()}/blobs/uploads/?digest=${encodeURIComponent(digest)}`, {
+        headers: BINARY,
+        body: blob(10).bytes,
+      });
       expectError(answer, 400, 'DIGEST_INVALID');
     },
   );
@@ -160,10 +187,10 @@ describe('spec (main) §Pushing blobs: digest-algorithm', () => {
     const name = registry.freshName();
     const what = blob(30_000, TYPES.layer, 'sha512');
     const at = await begin(name, '?digest-algorithm=sha512');
-    const [a = what.bytes, b = what.bytes, c = what.bytes] = thirds(what.bytes);
+    const [a, b, c] = thirds(what.bytes);
     let next = location(await patch(at, a));
     next = location(await patch(next, b));
-    const answer = await put(next, what.digest, { headers: BINARY, body: c });
+    const answer = await close(next, what.digest, c);
     expect(answer.status).toBe(201);
     expect(answer.header('docker-content-digest')).toBe(what.digest);
     expect((await registry.send('GET', location(answer))).body.equals(what.bytes)).toBe(true);
@@ -173,18 +200,24 @@ describe('spec (main) §Pushing blobs: digest-algorithm', () => {
     const name = registry.freshName();
     const what = blob(30_000);
     const at = location(await patch(await begin(name, '?digest-algorithm=sha512'), what.bytes));
-    expect((await put(at, what.digest)).status).toBe(201);
+    expect((await close(at, what.digest)).status).toBe(201);
     expect((await registry.send('GET', `/v2/${name}/blobs/${what.digest}`)).body.equals(what.bytes)).toBe(true);
   });
 
   test('end-4c: sha256 may be announced', async () => {
     const name = registry.freshName();
     const what = blob();
-    expect((await put(await begin(name, '?digest-algorithm=sha256'), what.digest, { body: what.bytes })).status).toBe(201);
+    expect((await close(await begin(name, '?digest-algorithm=sha256'), what.digest, what.bytes)).status).toBe(201);
   });
 
-  test.each(['md5', 'sha1', 'SHA256', '', 'sha256,sha512', '../x'])('end-4c: the algorithm %j that is not supported is 400', async (algorithm) => {
-    const answer = await registry.send('POST', `/v2/${registry.freshName()}/blobs/uploads/?digest-algorithm=${encodeURIComponent(algorithm)}`);
-    expectError(answer, 400, 'DIGEST_INVALID', 'PARAMETER_INVALID', 'UNSUPPORTED');
-  });
+  test.each(['md5', 'sha1', 'SHA256', '', 'sha256,sha512', '../x'])(
+    'end-4c: the algorithm %j that is not supported is 400',
+    async (algorithm) => {
+      const answer = await registry.send(
+        'POST',
+        `/v2/${registry.freshName()}/blobs/uploads/?digest-algorithm=${encodeURIComponent(algorithm)}`,
+      );
+      expectError(answer, 400, 'DIGEST_INVALID', 'PARAMETER_INVALID', 'UNSUPPORTED');
+    },
+  );
 });

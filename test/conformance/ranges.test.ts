@@ -77,7 +77,11 @@ describe('spec §Pulling blobs / Range', () => {
   test('RFC 9110 §14.1.2: ranges of a blob larger than any buffer', async () => {
     const large = blob(5 * 1024 * 1024);
     await pushBlob(registry, name, large);
-    for (const [first, last] of [[1024 * 1024 - 1, 1024 * 1024], [1, 5 * 1024 * 1024 - 2], [4 * 1024 * 1024, 5 * 1024 * 1024 - 1]] as const) {
+    for (const [first, last] of [
+      [1024 * 1024 - 1, 1024 * 1024],
+      [1, 5 * 1024 * 1024 - 2],
+      [4 * 1024 * 1024, 5 * 1024 * 1024 - 1],
+    ] as const) {
       const answer = await registry.send('GET', `/v2/${name}/blobs/${large.digest}`, { headers: { range: `bytes=${first}-${last}` } });
       expect(answer.status).toBe(206);
       expect(answer.body.equals(large.bytes.subarray(first, last + 1))).toBe(true);
@@ -87,9 +91,28 @@ describe('spec §Pulling blobs / Range', () => {
 
 describe('RFC 9110 §14.6: several ranges', () => {
   test.each([
-    ['bytes=0-9,100-109', [[0, 9], [100, 109]]],
-    ['bytes=100-109, 0-9 ,-10', [[100, 109], [0, 9], [2038, 2047]]],
-    ['bytes=0-0,2047-', [[0, 0], [2047, 2047]]],
+    [
+      'bytes=0-9,100-109',
+      [
+        [0, 9],
+        [100, 109],
+      ],
+    ],
+    [
+      'bytes=100-109, 0-9 ,-10',
+      [
+        [100, 109],
+        [0, 9],
+        [2038, 2047],
+      ],
+    ],
+    [
+      'bytes=0-0,2047-',
+      [
+        [0, 0],
+        [2047, 2047],
+      ],
+    ],
   ])('RFC 9110 §14.6: %s comes as multipart/byteranges, in the order asked for', async (range, expected) => {
     const answer = await ask(range);
     expect(answer.status).toBe(206);
@@ -127,11 +150,14 @@ describe('RFC 9110 §13.1.5: If-Range', () => {
     expect((await ask('bytes=0-9', { 'if-range': etag })).status).toBe(206);
   });
 
-  test.each(['"other"', 'Mon, 01 Jan 2001 00:00:00 GMT', 'garbage'])('RFC 9110 §13.1.5: with %s the whole comes instead', async (condition) => {
-    const answer = await ask('bytes=0-9', { 'if-range': condition });
-    expect(answer.status).toBe(200);
-    expect(answer.body.equals(what.bytes)).toBe(true);
-  });
+  test.each(['"other"', 'Mon, 01 Jan 2001 00:00:00 GMT', 'garbage'])(
+    'RFC 9110 §13.1.5: with %s the whole comes instead',
+    async (condition) => {
+      const answer = await ask('bytes=0-9', { 'if-range': condition });
+      expect(answer.status).toBe(200);
+      expect(answer.body.equals(what.bytes)).toBe(true);
+    },
+  );
 
   test('RFC 9110 §13.1.5: a weak entity tag never matches', async () => {
     const etag = (await registry.send('HEAD', path)).header('etag') ?? '';

@@ -47,13 +47,22 @@ describe('spec §Pushing Manifests with Subject', () => {
   test.each<[string, (subject: Content) => Content]>([
     ['an image', (subject) => about(subject)],
     ['an index', (subject) => index([], { subject: descriptor(subject), salt: unknownDigest() })],
-    ['an artifact manifest', (subject) => manifest({ mediaType: TYPES.artifact, artifactType: 'x/y', subject: descriptor(subject), blobs: [], salt: unknownDigest() }, TYPES.artifact)],
+    [
+      'an artifact manifest',
+      (subject) =>
+        manifest(
+          { mediaType: TYPES.artifact, artifactType: 'x/y', subject: descriptor(subject), blobs: [], salt: unknownDigest() },
+          TYPES.artifact,
+        ),
+    ],
   ])('spec §Pushing Manifests with Subject: %s is answered with OCI-Subject', async (_, make) => {
     const { name, subject } = await stage();
     const what = make(subject);
     const answer = await pushManifest(registry, name, what);
     expect(answer.header('oci-subject')).toBe(subject.digest);
-    expect((await referrers(name, subject.digest)).all).toEqual([expect.objectContaining({ digest: what.digest, mediaType: what.mediaType, size: what.bytes.length })]);
+    expect((await referrers(name, subject.digest)).all).toEqual([
+      expect.objectContaining({ digest: what.digest, mediaType: what.mediaType, size: what.bytes.length }),
+    ]);
   });
 
   test('spec §Pushing Manifests with Subject: a manifest without one has no OCI-Subject', async () => {
@@ -89,10 +98,13 @@ describe('spec §Pushing Manifests with Subject', () => {
 
 describe('end-12a: GET /v2/<name>/referrers/<digest>', () => {
   test.each([
-    ['of a manifest that none refers to', async () => {
-      const { name, subject } = await stage();
-      return { name, digest: subject.digest };
-    }],
+    [
+      'of a manifest that none refers to',
+      async () => {
+        const { name, subject } = await stage();
+        return { name, digest: subject.digest };
+      },
+    ],
     ['of a digest that nothing has', async () => ({ name: (await stage()).name, digest: unknownDigest() })],
     ['of a sha512 digest that nothing has', async () => ({ name: (await stage()).name, digest: unknownDigest('sha512') })],
     ['in a name that is not there', () => Promise.resolve({ name: registry.freshName(), digest: unknownDigest() })],
@@ -101,10 +113,13 @@ describe('end-12a: GET /v2/<name>/referrers/<digest>', () => {
     expect((await referrers(name, digest)).all).toEqual([]);
   });
 
-  test.each(['sha256:abc', 'nonsense', 'v1', `md5:${'a'.repeat(32)}`, `sha256:${'G'.repeat(64)}`, 'sha256:', '%00'])('end-12a: the malformed digest %s is 400', async (digest) => {
-    const { name } = await stage();
-    expectError(await registry.send('GET', `/v2/${name}/referrers/${digest}`), 400, 'DIGEST_INVALID');
-  });
+  test.each(['sha256:abc', 'nonsense', 'v1', `md5:${'a'.repeat(32)}`, `sha256:${'G'.repeat(64)}`, 'sha256:', '%00'])(
+    'end-12a: the malformed digest %s is 400',
+    async (digest) => {
+      const { name } = await stage();
+      expectError(await registry.send('GET', `/v2/${name}/referrers/${digest}`), 400, 'DIGEST_INVALID');
+    },
+  );
 
   test('end-12a: a descriptor has the artifactType, else the type of the config; an index without one has none', async () => {
     const { name, subject } = await stage();

@@ -91,6 +91,29 @@ export async function pushImage(registry: Registry, name: string, tags: readonly
   return { config, layer, manifest };
 }
 
+/** A fresh name that holds the blobs of an image, but no manifest. */
+export async function stageImage(registry: Registry): Promise<{ name: string; config: Content; layer: Content }> {
+  const name = registry.freshName();
+  const [config, layer] = [blob(30, TYPES.config), blob()];
+  await pushBlob(registry, name, config);
+  await pushBlob(registry, name, layer);
+  return { name, config, layer };
+}
+
+export async function expectBlob(registry: Registry, name: string, what: Content): Promise<void> {
+  const got = await registry.send('GET', `/v2/${name}/blobs/${what.digest}`);
+  expect(got.status).toBe(200);
+  expect(got.body.equals(what.bytes)).toBe(true);
+}
+
+export async function expectManifest(registry: Registry, name: string, reference: string, what: Content): Promise<void> {
+  const got = await registry.send('GET', `/v2/${name}/manifests/${reference}`);
+  expect(got.status, `${reference}: ${got.body.toString().slice(0, 200)}`).toBe(200);
+  expect(got.body.equals(what.bytes)).toBe(true);
+  expect(got.header('content-type')).toBe(what.mediaType);
+  expect(got.header('docker-content-digest')).toBe(what.digest);
+}
+
 export function location(answer: Answer): string {
   const value = answer.header('location');
   if (value === undefined) throw new Error(`an answer of ${answer.status} without a Location`);

@@ -1,4 +1,7 @@
-/** Distribution-spec (main): what a registry that proxies says of its upstream: `Retry-After` with 429 ("Error Codes"), `Warning` ("Warnings"), `ns` ("Registry Proxying"). */
+/**
+ * Distribution-spec (main): what a registry that proxies says of its upstream: `Retry-After` with 429 ("Error Codes"),
+ * `Warning` ("Warnings"), `ns` ("Registry Proxying").
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startUmbra, type TestUmbra } from '../support/umbra.ts';
 import { fakeUpstream, type FakeUpstream } from '../support/fake-upstream.ts';
