@@ -5,7 +5,7 @@ import { CachedRecords } from './cached.ts';
 import type { Hashes } from './hashing.ts';
 import { links, type Links } from './links.ts';
 import { manifests, type Manifests } from './manifests.ts';
-import type { LinkRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
+import type { GoneRecord, LinkRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
 import { tags, type Tags } from './tags.ts';
 import { uploads, type Uploads } from './uploads.ts';
 
@@ -41,7 +41,7 @@ export function content(deps: ContentDeps): Content {
   const tagRecords = new CachedRecords<TagRecord>(cached, 'tag');
   const manifestRecords = new CachedRecords<ManifestRecord>(cached, 'record');
   const referrerRecords = new CachedRecords<ReferrerRecord>(cached, 'record');
-  const gone = new CachedRecords<object>(cached, 'flag');
+  const gone = new CachedRecords<GoneRecord>(cached, 'flag');
   const linkStore = links(linkRecords, blobStore);
   const tagStore = tags(driver, tagRecords);
   const manifestStore = manifests({

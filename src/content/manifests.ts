@@ -12,7 +12,7 @@ import type { CachedRecords } from './cached.ts';
 import { eachOf, STORE_CONCURRENCY } from './each.ts';
 import { digestAtEnd, keys, manifestReference, type Generation, type Incarnation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
-import type { ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
+import type { GoneRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
 import type { Tags } from './tags.ts';
 
 /** A blob or child that a commit relies on. */
@@ -65,7 +65,7 @@ export interface ManifestsDeps {
   readonly links: Links;
   readonly tags: Tags;
   readonly records: CachedRecords<ManifestRecord>;
-  readonly gone: CachedRecords<object>;
+  readonly gone: CachedRecords<GoneRecord>;
   readonly referrers: CachedRecords<ReferrerRecord>;
   readonly nowMs: () => number;
   readonly newId: () => string;
@@ -176,7 +176,7 @@ export function manifests(deps: ManifestsDeps): Manifests {
   }
 
   async function markGone(repo: Repo, incarnation: Incarnation): Promise<void> {
-    await gone.write(keys.gone(repo, incarnation), {}, 'now');
+    await gone.write(keys.gone(repo, incarnation), { goneMs: nowMs() }, 'now');
   }
 
   return {

@@ -45,3 +45,8 @@ export interface ReferrerRecord {
   readonly descriptor: Descriptor & { readonly artifactType?: string };
   readonly incarnation: Incarnation;
 }
+
+/** `_gone/`: this incarnation was deleted, for good. */
+export interface GoneRecord {
+  readonly goneMs: number;
+}
