@@ -29,9 +29,23 @@ export async function makeAuthority(dir: string): Promise<Authority> {
     async issue(name) {
       const leaf = { certFile: join(dir, `${name}.pem`), keyFile: join(dir, `${name}.key`) };
       await run('openssl', [
-        'req', '-x509', ...KEY, '-CA', certFile, '-CAkey', keyFile, '-subj', `/CN=${name}`,
-        '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1', '-addext', 'basicConstraints=critical,CA:FALSE',
-        '-out', leaf.certFile, '-keyout', leaf.keyFile,
+        'req',
+        '-x509',
+        ...KEY,
+        '-CA',
+        certFile,
+        '-CAkey',
+        keyFile,
+        '-subj',
+        `/CN=${name}`,
+        '-addext',
+        'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1',
+        '-addext',
+        'basicConstraints=critical,CA:FALSE',
+        '-out',
+        leaf.certFile,
+        '-keyout',
+        leaf.keyFile,
       ]);
       return leaf;
     },

@@ -8,7 +8,7 @@ export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** Given on stdin. */
-  readonly input?: string;
+  readonly input?: string | Uint8Array;
   /** After which the program is killed. */
   readonly timeoutMs?: number;
 }

@@ -23,8 +23,7 @@ export class Containerd implements AsyncDisposable {
   static async start(dir: string): Promise<Containerd> {
     await mkdir(dir, { recursive: true });
     const daemon = await Daemon.start({
-      program: join(import.meta.dirname, 'containerd'),
-      args: [dir],
+      command: [join(import.meta.dirname, 'containerd'), dir],
       ready: (output) => output.includes('containerd successfully booted'),
     });
     return new Containerd(daemon, dir);

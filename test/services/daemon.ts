@@ -7,8 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DEBIAN_PATH } from './command.ts';
 
 export interface DaemonOptions {
-  readonly program: string;
-  readonly args: readonly string[];
+  /** The program and its arguments. */
+  readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Asked until it says yes; `output` is all that the program printed so far. */
@@ -28,7 +28,7 @@ export class Daemon implements AsyncDisposable {
   private constructor(options: DaemonOptions) {
     this.#options = options;
     // The child leads a process group, so that a crash of the whole program can be played.
-    this.#child = spawn('setpriv', ['--pdeathsig', 'TERM', options.program, ...options.args], {
+    this.#child = spawn('setpriv', ['--pdeathsig', 'TERM', ...options.command], {
       cwd: options.cwd,
       env: { PATH: DEBIAN_PATH, LC_ALL: 'C.UTF-8', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -50,7 +50,7 @@ export class Daemon implements AsyncDisposable {
       const late = performance.now() > deadline;
       if (late) await daemon.kill();
       if (daemon.#exited !== undefined) {
-        throw new Error(`${options.program}: ${late ? 'not ready in time' : daemon.#exited}\n${daemon.output.slice(-4000)}`);
+        throw new Error(`${options.command[0]}: ${late ? 'not ready in time' : daemon.#exited}\n${daemon.output.slice(-4000)}`);
       }
       await delay(20);
     }
@@ -64,7 +64,7 @@ export class Daemon implements AsyncDisposable {
 
   get pid(): number {
     const pid = this.#child.pid;
-    if (pid === undefined) throw new Error(`${this.#options.program}: not running`);
+    if (pid === undefined) throw new Error(`${this.#options.command[0]}: not running`);
     return pid;
   }
 
@@ -85,7 +85,7 @@ export class Daemon implements AsyncDisposable {
       bound.abort();
       if (!stopped) {
         await this.kill();
-        throw new Error(`${this.#options.program}: did not stop on SIGTERM and was killed\n${this.output.slice(-4000)}`);
+        throw new Error(`${this.#options.command[0]}: did not stop on SIGTERM and was killed\n${this.output.slice(-4000)}`);
       }
     }
     return this.#exit;

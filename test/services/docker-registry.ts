@@ -41,13 +41,16 @@ export class DockerRegistry implements AsyncDisposable {
     const leaf = await options.authority.issue(`docker-registry-${port}`);
     await mkdir(options.dir, { recursive: true });
     const configFile = join(options.dir, 'config.yml');
-    await writeFile(configFile, stringify({
-      version: 0.1,
-      log: { level: 'info', accesslog: { disabled: false } },
-      storage: { filesystem: { rootdirectory: join(options.dir, 'data') }, delete: { enabled: true } },
-      http: { addr: `127.0.0.1:${port}`, secret: 'a test secret', tls: { certificate: leaf.certFile, key: leaf.keyFile } },
-      ...(options.auth && { auth: await authConfig(options.auth, options.dir) }),
-    }));
+    await writeFile(
+      configFile,
+      stringify({
+        version: 0.1,
+        log: { level: 'info', accesslog: { disabled: false } },
+        storage: { filesystem: { rootdirectory: join(options.dir, 'data') }, delete: { enabled: true } },
+        http: { addr: `127.0.0.1:${port}`, secret: 'a test secret', tls: { certificate: leaf.certFile, key: leaf.keyFile } },
+        ...(options.auth && { auth: await authConfig(options.auth, options.dir) }),
+      }),
+    );
     const registry = new DockerRegistry(configFile, port);
     await registry.restart();
     return registry;
@@ -56,8 +59,7 @@ export class DockerRegistry implements AsyncDisposable {
   /** Starts it again after `stop`. */
   async restart(): Promise<void> {
     this.#daemon = await Daemon.start({
-      program: 'docker-registry',
-      args: ['serve', this.#configFile],
+      command: ['docker-registry', 'serve', this.#configFile],
       ready: (output) => output.includes(`listening on 127.0.0.1:${this.#port}`),
     });
   }
@@ -76,7 +78,10 @@ export class DockerRegistry implements AsyncDisposable {
 
   /** Every request so far as `METHOD /path STATUS`, in the order in which they ended. */
   get requests(): string[] {
-    return Array.from(this.output.matchAll(/"([A-Z]+) (\S+) HTTP\/[\d.]+" (\d{3}) /g), ([, method, path, status]) => `${method} ${path} ${status}`);
+    return Array.from(
+      this.output.matchAll(/"([A-Z]+) (\S+) HTTP\/[\d.]+" (\d{3}) /g),
+      ([, method, path, status]) => `${method} ${path} ${status}`,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -86,7 +91,9 @@ export class DockerRegistry implements AsyncDisposable {
 
 async function authConfig(auth: DockerRegistryAuth, dir: string): Promise<object> {
   if (auth.kind === 'bearer') {
-    return { token: { realm: auth.tokens.realm, service: auth.tokens.service, issuer: auth.tokens.issuer, rootcertbundle: auth.tokens.certFile } };
+    return {
+      token: { realm: auth.tokens.realm, service: auth.tokens.service, issuer: auth.tokens.issuer, rootcertbundle: auth.tokens.certFile },
+    };
   }
   const path = join(dir, 'htpasswd');
   await writeFile(path, `${auth.username}:${await hash(auth.password, { cost: 5 })}\n`);

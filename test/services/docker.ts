@@ -30,15 +30,17 @@ export class Docker implements AsyncDisposable {
     const home = join(options.dir, 'home');
     const socket = join(options.dir, 'docker.sock');
     await mkdir(home, { recursive: true });
-    await writeFile(join(options.dir, 'daemon.json'), JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }));
+    await writeFile(
+      join(options.dir, 'daemon.json'),
+      JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }),
+    );
     const auths = Object.entries(options.logins ?? {}).map(([registry, { username, password }]) => [
       registry,
       { auth: Buffer.from(`${username}:${password}`).toString('base64') },
     ]);
     await writeFile(join(home, 'config.json'), JSON.stringify({ auths: Object.fromEntries(auths) }));
     const daemon = await Daemon.start({
-      program: join(import.meta.dirname, 'dockerd'),
-      args: [options.dir],
+      command: [join(import.meta.dirname, 'dockerd'), options.dir],
       ...(options.caFile !== undefined && { env: { SSL_CERT_FILE: options.caFile } }),
       ready: (output) => output.includes('API listen on'),
     });

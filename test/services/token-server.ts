@@ -45,7 +45,9 @@ export class TokenServer implements AsyncDisposable {
         response.writeHead(401).end();
         return;
       }
-      void tokens.#sign(signer, scopes).then((token) => response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ token })));
+      void tokens
+        .#sign(signer, scopes)
+        .then((token) => response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ token })));
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
