@@ -24,7 +24,7 @@ async function main(): Promise<number> {
   }
   const on = machine();
   const bench = await openBench(options);
-  const busy = isBusy(on) ? `the machine is busy (load average ${on.loadBefore.toFixed(1)} at the start): compare by a run on an idle one` : '';
+  const busy = isBusy(on) ? `the machine was busy (load average ${on.loadBefore.toFixed(1)}): compare by a run on an idle one` : '';
   if (busy !== '') bench.say(busy);
   const interrupt = new AbortController();
   // A second one ends it at once; the servers die with this process.
