@@ -1,44 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { Broker } from './broker.ts';
 import { groupContract, joined, leading } from './group.contract.ts';
-import { Member } from './member.ts';
+import { members } from './group.fixture.ts';
 import { soloGroup } from './solo.ts';
 import type { Timers } from './timers.ts';
-import type { Downward, Upward } from './wire.ts';
 
 const never: Timers = { after: () => () => undefined };
-
-/** Members over the broker in one process: every message is a turn of its own, and a copy as JSON makes it. */
-function members(count: number, timers: Timers): { member: Member; die: () => void }[] {
-  const broker = new Broker();
-  return Array.from({ length: count }, (_, id) => {
-    let alive = true;
-    const connection = broker.connect((message, sent) => travel(() => alive && member.receive(copy<Downward>(message)), sent));
-    const member: Member = new Member({
-      id,
-      size: count,
-      timers,
-      failed: () => undefined,
-      send: (message, sent) => travel(() => alive && connection.receive(copy<Upward>(message)), sent),
-    });
-    const die = (): void => {
-      alive = false;
-      connection.closed();
-    };
-    return { member, die };
-  });
-}
-
-function travel(arrive: () => unknown, sent: () => void): void {
-  setImmediate(() => {
-    arrive();
-    sent();
-  });
-}
-
-function copy<M>(message: M): M {
-  return JSON.parse(JSON.stringify(message)) as M;
-}
 
 describe('members of one process', () => {
   groupContract(async (count) => {

@@ -1,0 +1,86 @@
+/** Following one attempt: its bytes in order, from memory at the head and from the store behind it, as they come. */
+import type { ByteRange, Source } from '../drivers/driver.ts';
+import type { RegistryError } from '../oci/errors.ts';
+import type { Changes } from './changes.ts';
+import type { Attempt, AttemptStatus } from './growing.ts';
+
+/** The attempt's bytes are no good; another may begin. */
+export class AttemptFailed extends Error {
+  override readonly name = 'AttemptFailed';
+  readonly error: RegistryError;
+
+  constructor(error: RegistryError) {
+    super(error.message);
+    this.error = error;
+  }
+}
+
+/** The attempt's bytes have moved from where they were announced before this process opened them. */
+export class AttemptMoved extends Error {
+  override readonly name = 'AttemptMoved';
+}
+
+export interface AttemptBytes {
+  readonly attempt: Attempt;
+  readonly changes: Changes;
+  /** Default: all. */
+  readonly range: ByteRange | undefined;
+  readonly signal: AbortSignal;
+  /** Goes on where the store is full. */
+  readonly past: (rest: Rest, status: Unstored) => AsyncIterable<Buffer>;
+}
+
+export interface Rest {
+  readonly start: number;
+  /** Exclusive; undefined: to the blob's end. */
+  readonly end: number | undefined;
+  /** Whether bytes of this attempt were given before. */
+  readonly given: boolean;
+}
+
+export type Unstored = Extract<AttemptStatus, { kind: 'unstored' }>;
+
+/** @throws AttemptFailed, AttemptMoved, or what reading the store failed with */
+export async function* attemptBytes({ attempt, changes, range, signal, past }: AttemptBytes): AsyncGenerator<Buffer, void, undefined> {
+  let position = range?.start ?? 0;
+  for (;;) {
+    signal.throwIfAborted();
+    const { status, size } = attempt;
+    const end = range === undefined ? size : Math.min(range.end + 1, size ?? Infinity);
+    if (status.kind === 'failed') throw new AttemptFailed(status.error);
+    // Even of no bytes at all, the end is the verification.
+    if (end !== undefined && position >= end && (end !== size || status.kind === 'verified')) return;
+    if (status.kind === 'unstored') return yield* past({ start: position, end, given: position > (range?.start ?? 0) }, status);
+    const limit = Math.min(end ?? Infinity, attempt.readable);
+    if (position >= limit) {
+      await changes.next(signal);
+      continue;
+    }
+    const held = attempt.memory?.at(position);
+    if (held === undefined) {
+      for await (const chunk of landedBytes(attempt, position, Math.min(limit, attempt.landed), signal)) {
+        position += chunk.length;
+        yield chunk;
+        // Not to go on giving bytes that are known to be wrong.
+        if (attempt.status.kind === 'failed') break;
+      }
+    } else {
+      const chunk = held.subarray(0, limit - position);
+      position += chunk.length;
+      yield chunk;
+    }
+  }
+}
+
+/** Bytes that the store has; `end` is exclusive. */
+export async function* landedBytes(attempt: Attempt, start: number, end: number, signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+  if (start >= end) return;
+  const source: Source | undefined = await attempt.source.opened;
+  if (source === undefined) throw new AttemptMoved(`the bytes of attempt ${attempt.id} have moved`);
+  let position = start;
+  for await (const chunk of source.stream({ start, end: end - 1 }, { signal })) {
+    position += chunk.length;
+    yield chunk;
+  }
+  if (position < end) throw new Error(`the store has ${position} bytes of attempt ${attempt.id} where ${end} had landed`);
+}

@@ -1,0 +1,270 @@
+/**
+ * Leading a fill: downloads the blob once for every reader on this machine, verifies and publishes it. Waits for no
+ * reader; it only knows whether there are any.
+ */
+import type { Hash } from 'node:crypto';
+import { isDriverError, type Appender, type AssemblyState, type Driver } from '../drivers/driver.ts';
+import { algorithmOf, finishHash, newHash, type Digest } from '../oci/digest.ts';
+import { hasCode, RegistryError } from '../oci/errors.ts';
+import type { Leading } from '../workers/group.ts';
+import type { Timers } from '../workers/timers.ts';
+import { asRegistryError, download, DownloadMismatch } from './fill-download.ts';
+import type { FillEvent } from './fill-event.ts';
+import { errorFacts, type Outcome, type Progress } from './fill-progress.ts';
+import type { FillJob } from './fill.ts';
+import { Attempt, type Growing } from './growing.ts';
+import { Landing, LandingError } from './landing.ts';
+import type { RemoteBlob } from './upstream.ts';
+
+export interface LeaderOptions {
+  readonly driver: Driver;
+  readonly timers: Timers;
+  readonly nowMs: () => number;
+  /** Names an attempt, its assembly `uploads/<id>` and the generation that it becomes. */
+  readonly newId: () => string;
+  /** How long a fill goes on without readers. */
+  readonly detachedMs: number;
+  /** A longer blob is refused. */
+  readonly maxBytes: number;
+  /** See `LandingOptions`. */
+  readonly batchBytes: () => number;
+  readonly observe: (event: FillEvent) => void;
+}
+
+/** A wrong blob is asked for once more. */
+const MAX_ATTEMPTS = 2;
+/** How far followers may be behind while bytes keep coming: a message per write would cost more than it helps. */
+const ANNOUNCE_BYTES = 1024 * 1024;
+
+export class Leader {
+  readonly #growing: Growing;
+  readonly #job: FillJob;
+  readonly #leading: Leading;
+  readonly #options: LeaderOptions;
+  readonly #control = new AbortController();
+  readonly #alone = Promise.withResolvers<void>();
+  #followers = 0;
+  #announced = 0;
+  #progress: (() => Progress) | undefined;
+  #cancelDetached: (() => void) | undefined;
+  /** `bytes`: downloading. `rest`: what is left happens whoever reads. `past`: the store is full. */
+  #phase: 'bytes' | 'rest' | 'past' = 'bytes';
+  /** What need not keep the readers waiting. */
+  #afterwards = async (): Promise<void> => undefined;
+
+  constructor(growing: Growing, job: FillJob, leading: Leading, options: LeaderOptions) {
+    this.#growing = growing;
+    this.#job = job;
+    this.#leading = leading;
+    this.#options = options;
+  }
+
+  /** Runs the fill to its end and tells everybody. Never rejects. */
+  async run(): Promise<void> {
+    const { nowMs, observe } = this.#options;
+    const startedMs = nowMs();
+    this.readersChanged();
+    const outcome = await this.#fill().catch((error: unknown) => this.#failed(error));
+    this.#cancelDetached?.();
+    const bytes = this.#growing.attempt?.landed ?? 0;
+    this.#growing.end(outcome);
+    this.#leading.end(outcome);
+    await this.#afterwards();
+    observe({
+      kind: 'ended', digest: this.#job.digest, outcome: this.#phase === 'past' ? 'unstored' : outcome.kind, bytes,
+      durationMs: nowMs() - startedMs, error: outcome.kind === 'failed' ? outcome.error : undefined,
+    });
+  }
+
+  abort(reason: Error): void {
+    this.#control.abort(reason);
+    this.#alone.resolve();
+  }
+
+  followersChanged(count: number): void {
+    const more = count > this.#followers;
+    this.#followers = count;
+    this.readersChanged();
+    // The newcomer was told what was announced last: long ago, if nobody followed.
+    if (more) this.#announce();
+  }
+
+  readersChanged(): void {
+    if (this.#growing.readers + this.#followers > 0) {
+      this.#cancelDetached?.();
+      this.#cancelDetached = undefined;
+    } else if (this.#phase === 'past') {
+      this.#alone.resolve();
+    } else if (this.#phase === 'bytes' && this.#cancelDetached === undefined) {
+      const { detachedMs, timers } = this.#options;
+      this.#cancelDetached = timers.after(detachedMs, () => this.abort(new Error(`nobody read the fill of ${this.#job.digest} for ${detachedMs} ms`)));
+    }
+  }
+
+  async #fill(): Promise<Outcome> {
+    const { newId, observe } = this.#options;
+    const { signal } = this.#control;
+    signal.throwIfAborted();
+    const stored = await this.#job.stored?.(signal);
+    if (stored !== undefined) {
+      await stored.close();
+      return { kind: 'stored', id: newId(), size: stored.stat.size };
+    }
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt();
+      } catch (error) {
+        if (!(error instanceof DownloadMismatch)) throw error;
+        observe({ kind: 'mismatch', digest: this.#job.digest, attempt });
+        if (attempt === MAX_ATTEMPTS || signal.aborted) throw error;
+        this.#phase = 'bytes';
+        this.readersChanged();
+        this.#growing.become({ kind: 'failed', error });
+      }
+    }
+  }
+
+  /** @throws DownloadMismatch where upstream sent something else; whatever upstream or the store failed with */
+  async #attempt(): Promise<Outcome> {
+    // An answer whose body nobody reads goes on until its signal says otherwise.
+    const over = new AbortController();
+    try {
+      return await this.#attemptUnder(over);
+    } finally {
+      over.abort(new Error('the attempt is over'));
+    }
+  }
+
+  async #attemptUnder(over: AbortController): Promise<Outcome> {
+    const { driver, newId, maxBytes } = this.#options;
+    const { digest, origin } = this.#job;
+    const signal = AbortSignal.any([this.#control.signal, over.signal]);
+    const opened = await this.#job.download(0, signal);
+    if (opened === undefined) return { kind: 'absent', ...(origin === undefined ? {} : { origin }) };
+    // What upstream says goes first: a wrong descriptor then fails its own reader only.
+    const size = opened.size ?? this.#job.size;
+    if (size !== undefined && size > maxBytes) throw new RegistryError('UPSTREAM_FAILED', `${digest} has ${size} bytes upstream: at most ${maxBytes} are taken`);
+    const id = newId();
+    const state = driver.assemblies.create(`uploads/${id}`);
+    const appender = await driver.assemblies.append(state).catch((error: unknown) => {
+      if (isFull(error)) return undefined;
+      throw error;
+    });
+    if (appender === undefined) {
+      over.abort(new Error('the store is full'));
+      this.#growing.begin(new Attempt(id, size, Promise.resolve(undefined)));
+      return this.#goPast({ id, size, landed: 0, hash: newHash(algorithmOf(digest)) });
+    }
+    const clear = async (): Promise<void> => {
+      // Of a finished attempt that was published, nothing is left to clear but an empty place; the sweep of uploads takes what stays.
+      await appender.abandon().catch(() => undefined);
+      await driver.assemblies.discard(state).catch(() => undefined);
+    };
+    try {
+      const outcome = await this.#land({ id, size, opened, state, appender, over, signal });
+      this.#afterwards = clear;
+      return outcome;
+    } catch (error) {
+      await clear();
+      throw error;
+    }
+  }
+
+  async #land({ id, size, opened, state, appender, over, signal }: Begun): Promise<Outcome> {
+    const { driver, timers, maxBytes, batchBytes, observe } = this.#options;
+    const { digest } = this.#job;
+    const algorithm = algorithmOf(digest);
+    const moved = (): void => {
+      attempt.landed = landing.landed;
+      this.#growing.changes.notify();
+      const news = attempt.landed - this.#announced;
+      if (this.#followers > 0 && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
+    };
+    const landing: Landing = new Landing({ appender, hash: newHash(algorithm), size, batchBytes, moved, refused: (error) => over.abort(error) });
+    const attempt: Attempt = new Attempt(id, size, driver.assemblies.open(state), landing);
+    this.#growing.begin(attempt);
+    this.#progress = () => ({ kind: 'growing', id, ...(size === undefined ? {} : { size }), landed: landing.landed, state });
+    this.#announce();
+    let whole = size;
+    let verified = false;
+    try {
+      const resuming = (offset: number, error: unknown): void => observe({ kind: 'resuming', digest, offset, error });
+      const open = this.#job.download.bind(this.#job);
+      for await (const chunk of download({ digest, open, start: 0, opened, size, signal, timers, resuming })) {
+        if (landing.head + chunk.length > maxBytes) throw new RegistryError('UPSTREAM_FAILED', `${digest} has more bytes upstream than the ${maxBytes} that are taken`);
+        await landing.add(chunk);
+      }
+      whole = landing.head;
+      await landing.end();
+      this.#phase = 'rest';
+      this.readersChanged();
+      if (finishHash(algorithm, landing.hash) !== digest) throw new DownloadMismatch(digest);
+      verified = true;
+      await this.#job.publish(id, await appender.finish(), landing.landed);
+      return { kind: 'stored', id, size: landing.landed };
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      return await this.#goPast({ id, size: whole, landed: landing.landed, state, hash: verified ? undefined : landing.hashOfAll() });
+    }
+  }
+
+  /** The store is full: the readers go on with downloads of their own, and the fill stays until the last has left. */
+  async #goPast({ id, size, landed, state, hash }: Past): Promise<Outcome> {
+    const { digest } = this.#job;
+    const verified = hash === undefined;
+    this.#phase = 'past';
+    this.#options.observe({ kind: 'full', digest, landed });
+    if (this.#growing.attempt !== undefined) this.#growing.attempt.size = size;
+    this.#growing.become({ kind: 'unstored', hash, verified });
+    this.#progress = () => ({ kind: 'unstored', id, ...(size === undefined ? {} : { size }), landed, ...(state === undefined ? {} : { state }), verified });
+    this.#announce();
+    this.readersChanged();
+    await this.#alone.promise;
+    return { kind: 'aborted' };
+  }
+
+  #announce(): void {
+    const progress = this.#progress?.();
+    if (progress === undefined) return;
+    this.#announced = progress.landed;
+    this.#leading.announce(progress);
+  }
+
+  #failed(error: unknown): Outcome {
+    const { digest, origin } = this.#job;
+    if (this.#control.signal.aborted) return { kind: 'aborted' };
+    return { kind: 'failed', ...(origin === undefined ? {} : { origin }), error: errorFacts(asToldToReaders(digest, error)) };
+  }
+}
+
+interface Begun {
+  readonly id: string;
+  readonly size: number | undefined;
+  readonly opened: RemoteBlob;
+  readonly state: AssemblyState;
+  readonly appender: Appender;
+  /** Ends the download. */
+  readonly over: AbortController;
+  readonly signal: AbortSignal;
+}
+
+interface Past {
+  readonly id: string;
+  readonly size: number | undefined;
+  /** What the store took. */
+  readonly landed: number;
+  readonly state?: AssemblyState;
+  /** Of all that came; undefined where that is the whole blob, verified. */
+  readonly hash: Hash | undefined;
+}
+
+function isFull(error: unknown): boolean {
+  const met = error instanceof LandingError ? error.cause : error;
+  return isDriverError(met, 'full') || hasCode(met, 'STORAGE_FULL');
+}
+
+function asToldToReaders(digest: Digest, error: unknown): RegistryError {
+  const met = error instanceof LandingError ? error.cause : error;
+  if (isDriverError(met)) return new RegistryError('UNAVAILABLE', `storing ${digest} failed: ${met.message}`, { cause: met });
+  return asRegistryError(digest, met);
+}
