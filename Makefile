@@ -41,9 +41,9 @@ $(PACKAGES): package-lock.json
 	touch $@
 
 # Swapped in whole: a build that fails leaves the last one, a source that went leaves nothing behind.
-$(BUILT): $(PACKAGES) tsconfig.json tsconfig.build.json $(shell find src -type d -o -name '*.ts' ! -name '*.test.ts')
+$(BUILT): $(PACKAGES) tsconfig.json rolldown.config.ts $(shell find src -type d -o -name '*.ts' ! -name '*.test.ts')
 	rm -rf dist.tmp
-	tsc -p tsconfig.build.json --outDir dist.tmp
+	rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn
 	touch dist.tmp/.built
 	rm -rf dist
 	mv dist.tmp dist

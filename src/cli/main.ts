@@ -5,14 +5,12 @@
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 
 const NEEDED = 24;
 
 if (Number.parseInt(process.versions.node, 10) < NEEDED) {
-  const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
   process.stderr.write(
-    `umbra needs Node ${NEEDED} or later, this is ${process.version}; run npm ci in ${root}, which brings one that bin/umbra uses\n`,
+    `umbra needs Node ${NEEDED} or later, this is ${process.version}; start it as bin/umbra, with the one that npm ci brings\n`,
   );
   process.exitCode = 1;
 } else {

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
-/** The fixture that stands for dist/cli/main.js. */
+/** The fixture that stands for dist/main.js. */
 const PROGRAM = `
 process.on('SIGTERM', () => { console.log('SIGTERM'); process.exit(3); });
 console.log(JSON.stringify({ pid: process.pid, node: process.argv0, args: process.argv.slice(2), cwd: process.cwd(), cache: process.env.NODE_COMPILE_CACHE }));
@@ -44,9 +44,9 @@ afterAll(() => rmSync(base, { recursive: true }));
 
 beforeEach(() => {
   project = mkdtempSync(join(base, 'project '));
-  mkdirSync(join(project, 'dist/cli'), { recursive: true });
+  mkdirSync(join(project, 'dist'), { recursive: true });
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
-  writeFileSync(join(project, 'dist/cli/main.js'), PROGRAM);
+  writeFileSync(join(project, 'dist/main.js'), PROGRAM);
   cpSync(join(ROOT, 'bin'), join(project, 'bin'), { recursive: true });
   const brought = join(project, `node_modules/node-linux-${process.arch}/bin`);
   mkdirSync(brought, { recursive: true });
@@ -152,7 +152,7 @@ describe('the program itself, src/cli/main.ts', () => {
     `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${version}'}});Object.defineProperty(process,'version',{value:'v${version}'})`;
 
   test.each(['20.20.2', '23.9.0'])('says so when it is started with Node %s', async (version) => {
-    const message = `umbra needs Node 24 or later, this is v${version}; run npm ci in ${ROOT}, which brings one that bin/umbra uses\n`;
+    const message = `umbra needs Node 24 or later, this is v${version}; start it as bin/umbra, with the one that npm ci brings\n`;
     expect(await run(process.execPath, ['--import', pretend(version), main, 'version'])).toEqual({ code: 1, stdout: '', stderr: message });
   });
 

@@ -13,10 +13,11 @@ let project = '';
 beforeEach(() => {
   project = mkdtempSync(join(tmpdir(), 'umbra-make-'));
   for (const name of ['Makefile', '.ci']) cpSync(join(ROOT, name), join(project, name), { recursive: true });
-  for (const name of ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src/main.ts']) write(name, '');
+  for (const name of ['package.json', 'package-lock.json', 'tsconfig.json', 'rolldown.config.ts', 'src/main.ts']) write(name, '');
   // What npm ci leaves behind: tools, and the file it writes last.
   tool('machine/npm', 'mkdir -p node_modules/.bin && cp tools/* node_modules/.bin/ && touch node_modules/.package-lock.json');
-  tool('tools/tsc', 'case "$*" in *--outDir*) mkdir -p dist.tmp && cp src/*.ts dist.tmp ;; esac; test ! -e broken');
+  tool('tools/rolldown', 'case "$*" in *--dir*) mkdir -p dist.tmp && cp src/*.ts dist.tmp ;; esac; test ! -e broken');
+  tool('tools/tsc', 'test ! -e mistyped');
   tool('tools/vitest', 'test ! -e failing');
   tool('tools/oxlint', ':');
   tool('bin/umbra', ':');
@@ -46,7 +47,7 @@ function calls(command: string, ...args: string[]): Promise<{ code: number | nul
 }
 
 const NPM = 'npm ci --no-audit --no-fund';
-const BUILD = 'tsc -p tsconfig.build.json --outDir dist.tmp';
+const BUILD = 'rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn';
 
 describe('make build', () => {
   test('installs and builds what is new, and nothing else', async () => {
@@ -123,7 +124,7 @@ describe('.ci/run', () => {
 
   test('stops at the first failure and says which', async () => {
     await calls('make');
-    write('broken', '');
+    write('mistyped', '');
     const { code, called, stdout } = await calls('.ci/run');
     expect(called).toEqual(['oxlint --type-aware --deny-warnings', 'tsc --noEmit -p tsconfig.json']);
     expect([code, stdout.trimEnd().split('\n').at(-1)]).toEqual([1, '== failed: make types']);
