@@ -2,9 +2,9 @@
  * Bundles the program into dist/: a few files load faster and hold less memory than two hundred modules (one idle
  * worker: 72 MiB instead of 80). Code is not minified, so that stack traces read well.
  */
-import { defineConfig } from 'rolldown';
+import type { RolldownOptions } from 'rolldown';
 
-export default defineConfig({
+const config: RolldownOptions = {
   input: {
     main: 'src/cli/main.ts',
     // Started as processes and threads of their own, found beside the file that starts them.
@@ -15,4 +15,6 @@ export default defineConfig({
   // Native code stays where npm put it.
   external: [/^@node-rs\//],
   output: { format: 'esm', chunkFileNames: '[name]-[hash].js', sourcemap: true },
-});
+};
+
+export default config;

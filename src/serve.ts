@@ -2,25 +2,43 @@
  * `umbra serve`: one process that is the server, or a primary that supervises as many workers as were configured.
  * Resolves with the exit code after a signal.
  */
-import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { Config } from './config/config.ts';
 import { packConfig } from './config/transfer.ts';
-import { startServer, type Server } from './server.ts';
-import { soloGroup } from './workers/solo.ts';
-import { supervise, type SupervisorEvent } from './workers/supervise.ts';
+import { parseLevel, type LogOptions } from './observe/log.ts';
+import type { Server } from './server.ts';
+import type { SupervisorEvent } from './workers/supervise.ts';
 import { systemTimers } from './workers/timers.ts';
+
+/** What a worker is handed. JSON-able. */
+export interface WorkerData {
+  readonly config: unknown;
+  readonly logging: Pick<LogOptions, 'level' | 'format'>;
+}
+
+/** For people on a terminal, else for programs. */
+function logging(): WorkerData['logging'] {
+  return { level: parseLevel(process.env['UMBRA_LOG']), format: process.stdout.isTTY ? 'pretty' : 'json' };
+}
 
 /** @param report takes a line for people, on stderr */
 export async function serve(config: Config, report: (line: string) => void): Promise<number> {
+  try {
+    parseLevel(process.env['UMBRA_LOG']);
+  } catch (error) {
+    report(`umbra: ${(error as Error).message}`); // parseLevel throws nothing else
+    return 1;
+  }
   for (const line of describe(config)) report(line);
   return config.workers === 1 ? await alone(config, report) : await together(config, report);
 }
 
 async function alone(config: Config, report: (line: string) => void): Promise<number> {
+  const [{ startServer }, { openLog }, { soloGroup }] = await Promise.all([import('./server.ts'), import('./observe/open-log.ts'), import('./workers/solo.ts')]);
   let server: Server;
+  const log = openLog({ ...logging(), fd: 1, timers: systemTimers, nowMs: Date.now });
   try {
-    server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, env: process.env, nowMs: Date.now });
+    server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, log, env: process.env, nowMs: Date.now });
   } catch (error) {
     report(`umbra: cannot start: ${error instanceof Error ? error.message : String(error)}`);
     return 1;
@@ -30,16 +48,18 @@ async function alone(config: Config, report: (line: string) => void): Promise<nu
   report(`umbra: ${reason}: finishing requests, for ${config.limits.drainMs / 1000} s at most`);
   void stopSignal().then(() => process.exit(1)); // asked twice
   await server.close();
+  await log.flush();
   return 0;
 }
 
 async function together(config: Config, report: (line: string) => void): Promise<number> {
+  const [{ default: cluster }, { supervise }] = await Promise.all([import('node:cluster'), import('./workers/supervise.ts')]);
   const { exitCode, reason } = await supervise({
     cluster,
     workers: config.workers,
     entry: fileURLToPath(new URL(`./worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)),
     args: [],
-    workerData: () => packConfig(config),
+    workerData: (): WorkerData => ({ config: packConfig(config), logging: logging() }),
     // A worker drains by itself; the primary's bound is for one that does not come to an end.
     drainMs: config.limits.drainMs + 5_000,
     signals: process,

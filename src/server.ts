@@ -8,15 +8,20 @@ import { createAuth } from './auth/auth.ts';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
 import { hashes } from './content/hashing.ts';
-import { trustedProxies } from './http/client-address.ts';
-import { handler } from './http/handler.ts';
+import { keepHouse } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
 import { BufferPool, DEFAULT_POOL_BYTES } from './http/buffers.ts';
-import { interimLog } from './interim-log.ts';
+import { trustedProxies } from './http/client-address.ts';
+import { handler, type HandlerDeps } from './http/handler.ts';
 import { openListener } from './http/listener.ts';
-import { keepHouse } from './housekeeping.ts';
+import { gatherMetrics } from './observe/gathering.ts';
+import { createHealth } from './observe/health.ts';
+import type { Log } from './observe/log.ts';
+import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { measureProcess } from './observe/process-metrics.ts';
 import { registry } from './registry/registry.ts';
 import { openDriver } from './storage.ts';
+import type { FillEvent } from './upstream/fill-event.ts';
 import { fills } from './upstream/fills.ts';
 import { upstreams } from './upstream/set.ts';
 import { VERSION } from './version.ts';
@@ -34,13 +39,14 @@ export interface Server {
 export interface ServerDeps {
   readonly group: Group;
   readonly timers: Timers;
+  readonly log: Log;
+  /** Names the proxy towards upstreams. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly nowMs: () => number;
 }
 
 /** Part of `limits.memory` that manifests may take. */
 const MANIFEST_CACHE_SHARE = 1 / 4;
-
 /** How long buffers are kept for the next body. */
 const POOL_IDLE_MS = 5_000;
 
@@ -51,22 +57,22 @@ export async function startServer(config: Config, deps: ServerDeps): Promise<Ser
     for (const close of closing.splice(0).toReversed()) await close();
   };
   try {
-    return await start(config, deps, closing, closeAll);
+    return { addresses: await start(config, deps, closing), close: closeAll };
   } catch (error) {
     await closeAll();
     throw error;
   }
 }
 
-async function start(config: Config, deps: ServerDeps, closing: (() => Promise<void> | void)[], closeAll: () => Promise<void>): Promise<Server> {
-  const { group, timers, nowMs } = deps;
-  const log = interimLog();
+async function start(config: Config, deps: ServerDeps, closing: (() => Promise<void> | void)[]): Promise<Server['addresses']> {
+  const { group, timers, log, nowMs } = deps;
   const newId = (): string => randomBytes(16).toString('hex');
+  const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
+  closing.push(measureProcess(metrics.exposition, nowMs()));
 
   const driver = await openDriver(config.storage);
   closing.push(() => driver.close());
   await driver.check();
-
   const hashing = hashes(availableParallelism());
   closing.push(() => hashing.close());
   const store = content({
@@ -76,45 +82,35 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     manifestCacheBytes: config.limits.memoryBytes * MANIFEST_CACHE_SHARE,
   });
   group.subscribe('forget', (key) => store.forget(key as string)); // what `tell` broadcasts
-  const remote = upstreams(config.upstreams, { nowMs, env: deps.env, version: VERSION, manifestBytes: config.limits.manifestBytes, observe: { answered: () => undefined, failed: () => undefined, rateLimit: () => undefined } });
-  closing.push(() => remote.close());
-  const filling = fills({ driver, group, timers, nowMs, detachedMs: config.fillDetachedMs, newId, observe: () => undefined, maxBytes: config.limits.blobBytes });
-  closing.push(() => filling.close());
 
-  const byHost = new Map(config.upstreams.map((upstream) => [upstream.host, upstream]));
-  const known = <T>(value: T | undefined, host: string): T => {
-    if (value === undefined) throw new Error(`${host} is no upstream of the configuration`);
-    return value;
-  };
+  const remote = upstreams(config.upstreams, { nowMs, env: deps.env, version: VERSION, manifestBytes: config.limits.manifestBytes, observe: metrics.upstream });
+  closing.push(() => remote.close());
+  const filling = fills({
+    driver, group, timers, nowMs, newId,
+    detachedMs: config.fillDetachedMs,
+    maxBytes: config.limits.blobBytes,
+    observe: (event) => observeFill(event, metrics, log),
+  });
+  closing.push(() => filling.close());
   const umbra = registry({
     driver, content: store, fills: filling, nowMs,
     views: configuredViews(config.views.define),
     policies: new Map(config.upstreams.map(({ host, policy }) => [host, policy])),
-    upstream: (host) => known(remote.get(host), host),
-    settings: (host) => known(byHost.get(host), host),
+    ...byHost(config, remote),
   });
-  const house = await keepHouse({
-    uploads: store.uploads, uploadsMs: config.limits.uploadsMs, group, timers, nowMs,
-    swept: ({ removed, kept }) => (removed > 0 ? log.info({ removed, kept }, 'abandoned uploads swept') : undefined),
-    failed: (error) => log.error({ error }, 'sweeping uploads failed'),
-  });
-  closing.push(() => house.close());
-  const auth = await createAuth(config, { nowMs, randomBytes, log });
 
+  const auth = await createAuth(config, { nowMs, randomBytes, log });
+  const health = createHealth({ check: (signal) => driver.check({ signal }), nowMs });
   const pool = new BufferPool({ maxBytes: Math.min(config.limits.memoryBytes, DEFAULT_POOL_BYTES), idleMs: POOL_IDLE_MS, timers });
-  const handling = {
+  const handling: Omit<HandlerDeps, 'gate'> = {
     registry: umbra,
-    bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes }),
+    bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes, running: metrics.uploadsRunning }),
     viewHostSuffix: config.views.hostSuffix,
     trustedProxies: trustedProxies(config.trustedProxies),
     maxManifestBytes: config.limits.manifestBytes,
-    nowMs,
-    pages: {
-      healthz: () => ({ status: 200, contentType: 'text/plain', body: 'ok\n' }),
-      readyz: () => ({ status: 200, contentType: 'text/plain', body: 'ok\n' }),
-      metrics: () => ({ status: 200, contentType: 'text/plain', body: '' }),
-    },
-    done: log.request,
+    elapsedMs: () => performance.now(),
+    pages: { healthz: () => health.alive(), readyz: () => health.ready(), metrics: gatherMetrics(group, metrics.exposition) },
+    log, metrics,
   };
   const addresses: { host: string; port: number }[] = [];
   for (const listener of config.listeners) {
@@ -123,5 +119,38 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     closing.push(() => open.close(config.limits.drainMs));
     addresses.push(...open.addresses);
   }
-  return { addresses, close: closeAll };
+
+  const house = await keepHouse({
+    uploads: store.uploads, uploadsMs: config.limits.uploadsMs, group, timers, nowMs,
+    swept: ({ removed, kept }) => (removed > 0 ? log.info({ removed, kept }, 'abandoned uploads swept') : undefined),
+    failed: (error) => log.error({ error }, 'sweeping uploads failed'),
+  });
+  closing.push(() => house.close());
+  closing.push(() => health.drain());
+  return addresses;
+}
+
+/** What the registry wants to know of the host in a name. It asks only for hosts whose policy is `proxy`. */
+function byHost(config: Config, remote: ReturnType<typeof upstreams>): Pick<Parameters<typeof registry>[0], 'upstream' | 'settings'> {
+  const settings = new Map(config.upstreams.map((upstream) => [upstream.host, upstream]));
+  const known = <T>(value: T | undefined, host: string): T => {
+    if (value === undefined) throw new Error(`${host} is no upstream of the configuration`);
+    return value;
+  };
+  return { upstream: (host) => known(remote.get(host), host), settings: (host) => known(settings.get(host), host) };
+}
+
+function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {
+  metrics.fill(event);
+  const { kind: _, ...fields } = event;
+  switch (event.kind) {
+    case 'ended':
+      return log[event.outcome === 'failed' ? 'warn' : 'info'](fields, 'fill ended');
+    case 'resuming':
+      return log.warn(fields, 'fill broke off and is resumed');
+    case 'mismatch':
+      return log.warn(fields, 'upstream sent other bytes than the digest says');
+    case 'full':
+      return log.warn(fields, 'no space to store a fill: its readers get it past the store');
+  }
 }

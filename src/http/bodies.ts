@@ -16,6 +16,8 @@ export interface BodiesOptions {
   readonly stallMs: number;
   /** What one blob may have. */
   readonly maxBlobBytes: number;
+  /** Counts the bodies being received. */
+  readonly running: { value: number };
 }
 
 export interface Bodies {
@@ -32,16 +34,21 @@ export interface Bodies {
   multipart(parts: readonly ByteRange[], size: number, contentType: string): Multipart;
 }
 
-export function bodies({ pool, timers, stallMs, maxBlobBytes }: BodiesOptions): Bodies {
+export function bodies({ pool, timers, stallMs, maxBlobBytes, running }: BodiesOptions): Bodies {
   const sending = (x: Exchange): Parameters<typeof sendSource>[3] => ({ pool, stallMs, sent: (bytes) => (x.report.bytesOut += bytes) });
   return {
-    receive(x, appender, hash, offset, expectedBytes) {
+    async receive(x, appender, hash, offset, expectedBytes) {
       x.allowBody();
-      return receiveBody(x.req, appender, hash, {
-        pool, timers, stallMs, expectedBytes,
-        maxBytes: maxBlobBytes - offset,
-        received: (bytes) => (x.report.bytesIn += bytes),
-      });
+      running.value++;
+      try {
+        return await receiveBody(x.req, appender, hash, {
+          pool, timers, stallMs, expectedBytes,
+          maxBytes: maxBlobBytes - offset,
+          received: (bytes) => (x.report.bytesIn += bytes),
+        });
+      } finally {
+        running.value--;
+      }
     },
     sendSource: (x, source, sections) => sendSource(x.res, source, sections, sending(x)),
     sendChunks: (x, open, length) => sendChunks(x.res, open, length, sending(x)),

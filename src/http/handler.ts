@@ -7,6 +7,9 @@ import type { Gate } from '../auth/auth.ts';
 import { subjectOf, viewOf, type Identity } from '../auth/identity.ts';
 import type { Wanted } from '../auth/refusal.ts';
 import type { Action, ListenerConfig } from '../config/config.ts';
+import type { HealthAnswer } from '../observe/health.ts';
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { parseViewId, type ViewId } from '../oci/name.ts';
 import { enter, viewOfHost, type EntranceContext } from '../registry/names.ts';
@@ -24,13 +27,6 @@ import { routeOf, type Route } from './route.ts';
 import type { Target } from './target.ts';
 import { answerToken } from './token.ts';
 
-/** A page about the server itself: `/healthz`, `/readyz`, `/metrics`. */
-export interface Page {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-}
-
 export interface HandlerDeps {
   readonly registry: Registry;
   readonly gate: Gate;
@@ -38,20 +34,16 @@ export interface HandlerDeps {
   readonly viewHostSuffix: string | undefined;
   readonly trustedProxies: TrustedProxies;
   readonly maxManifestBytes: number;
-  readonly nowMs: () => number;
-  readonly pages: Readonly<Record<'healthz' | 'readyz' | 'metrics', () => Page | Promise<Page>>>;
-  /** Told once about every request, when its answer has ended. */
-  readonly done: (x: Exchange, outcome: Outcome) => void;
-}
-
-export interface Outcome {
-  readonly status: number;
-  /** The client left, or was cut off, before the answer was whole. */
-  readonly cut: boolean;
-  readonly client: string;
-  readonly ms: number;
-  /** What the client was not told: an error that is not of its making. */
-  readonly error?: unknown;
+  /** Measures durations: milliseconds since whenever. */
+  readonly elapsedMs: () => number;
+  /** About the server itself; `metrics` is the text of Prometheus. */
+  readonly pages: {
+    readonly healthz: () => HealthAnswer;
+    readonly readyz: () => Promise<HealthAnswer>;
+    readonly metrics: () => Promise<string>;
+  };
+  readonly log: Log;
+  readonly metrics: Pick<Metrics, 'request'>;
 }
 
 interface Endpoint<R extends Named> {
@@ -108,7 +100,7 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
 
 export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void {
   return (req, res, expectsContinue) => {
-    const startedMs = deps.nowMs();
+    const startedMs = deps.elapsedMs();
     const x = new Exchange(req, res, listener, startedMs, expectsContinue);
     answer(x, deps).then(
       () => finish(x, deps, undefined),
@@ -117,16 +109,24 @@ export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: Inco
   };
 }
 
-function finish(x: Exchange, deps: HandlerDeps, error: unknown): void {
-  const client = clientAddress(x.req, deps.trustedProxies);
-  deps.done(x, {
-    status: x.res.headersSent ? x.res.statusCode : 499, // as nginx logs a client that left before any answer
-    cut: x.res.destroyed && !x.res.writableFinished,
-    client,
-    ms: deps.nowMs() - x.startedMs,
-    ...(error === undefined ? {} : { error }),
+/** Once for every request, when its answer has ended: the log's line, the metrics. */
+function finish(x: Exchange, { log, metrics, trustedProxies, elapsedMs }: HandlerDeps, error: unknown): void {
+  const { req, res, method, report } = x;
+  const { route, bytesIn, bytesOut, source, view, name, user } = report;
+  const status = res.headersSent ? res.statusCode : CLIENT_LEFT;
+  const ms = elapsedMs() - x.startedMs;
+  metrics.request({ route, method, status, ms, bytesIn, bytesOut, source });
+  log.request({
+    method, url: req.url ?? '', status, bytesIn, bytesOut, ms, source, view, name, user,
+    client: clientAddress(req, trustedProxies),
+    cut: res.destroyed && !res.writableFinished,
+    agent: req.headers['user-agent'],
   });
+  if (error !== undefined) log.error({ method, url: req.url, status, error }, 'request failed');
 }
+
+/** What nginx logs for a client that left before any answer. */
+const CLIENT_LEFT = 499;
 
 /** Answers with the error; returns what the log should know of it. */
 function fail(x: Exchange, error: unknown): unknown {
@@ -154,12 +154,14 @@ async function answer(x: Exchange, deps: HandlerDeps): Promise<void> {
       allow(x, ['GET', 'POST']);
       return await answerToken(x, deps.gate, viewOfHost(entranceContext(x, deps)) ?? x.listener.view, (spelling) => enter(spelling, undefined, entranceContext(x, deps)));
     case 'healthz':
-    case 'readyz':
-    case 'metrics': {
+    case 'readyz': {
       allow(x, ['GET', 'HEAD']);
-      const { status, contentType, body } = await deps.pages[route.kind]();
-      return x.send(status, ['Content-Type', contentType, 'Cache-Control', 'no-store'], body);
+      const { status, body } = await deps.pages[route.kind]();
+      return x.send(status, ['Content-Type', 'text/plain; charset=utf-8', 'Cache-Control', 'no-store'], body);
     }
+    case 'metrics':
+      allow(x, ['GET', 'HEAD']);
+      return x.send(200, ['Content-Type', 'text/plain; version=0.0.4; charset=utf-8', 'Cache-Control', 'no-store'], await deps.pages.metrics());
     case 'unknown':
       throw new RegistryError('NOT_FOUND', `no endpoint ${JSON.stringify(x.path.slice(0, 200))}: the API is below /v2/`);
     default:

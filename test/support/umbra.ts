@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/load.ts';
+import { createLog } from '../../src/observe/log.ts';
 import { startServer } from '../../src/server.ts';
 import { soloGroup } from '../../src/workers/solo.ts';
 import { systemTimers } from '../../src/workers/timers.ts';
@@ -10,6 +11,8 @@ import { systemTimers } from '../../src/workers/timers.ts';
 export type Overrides = Readonly<Record<string, unknown>>;
 
 export interface Surroundings {
+  /** Where its log goes; default: nowhere. */
+  readonly log?: (line: string) => void;
   /** The server's clock; default: the machine's. */
   readonly nowMs?: () => number;
 }
@@ -26,13 +29,14 @@ export interface TestUmbra {
  * @param settings a configuration as a file would have it, over: memory storage, no upstreams, one listener on a free
  *   port, anonymous push
  */
-export async function startUmbra(settings: Overrides = {}, { nowMs = Date.now }: Surroundings = {}): Promise<TestUmbra> {
+export async function startUmbra(settings: Overrides = {}, { nowMs = Date.now, log: write = () => undefined }: Surroundings = {}): Promise<TestUmbra> {
   const folder = mkdtempSync(join(tmpdir(), 'umbra-test-'));
   const file = join(folder, 'umbra.yaml');
   // JSON is YAML.
   writeFileSync(file, JSON.stringify({ listeners: [{ address: '127.0.0.1:0' }], storage: { driver: 'memory' }, upstreams: {}, ...settings }));
   const { config } = await loadConfig(file, { cwd: folder, env: {}, processors: 1 });
-  const server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, env: {}, nowMs });
+  const log = createLog({ level: 'info', format: 'json', write, nowMs });
+  const server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, log, env: {}, nowMs });
   const scheme = (i: number): string => (config.listeners[i]?.tls === undefined ? 'http' : 'https');
   const origins = server.addresses.map(({ host, port }, i) => `${scheme(i)}://${host}:${port}`);
   return {
