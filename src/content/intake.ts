@@ -98,7 +98,9 @@ export class Intake {
 
   #count(length: number): void {
     const { maxBytes, expectedBytes } = this.#options;
-    if (this.#bytes + length > maxBytes) throw new RegistryError('BLOB_TOO_LARGE', `the blob is too large: expected at most ${maxBytes} more bytes`);
+    if (this.#bytes + length > maxBytes) {
+      throw new RegistryError('BLOB_TOO_LARGE', `the blob is too large: expected at most ${Math.max(0, maxBytes)} more bytes`);
+    }
     if (expectedBytes !== undefined && this.#bytes + length > expectedBytes) {
       throw new RegistryError('SIZE_INVALID', `the body has more bytes than announced: expected ${expectedBytes}`);
     }

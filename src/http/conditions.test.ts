@@ -57,18 +57,26 @@ const opaque = fc.stringMatching(/^[!#-~]{0,20}$/);
 const tag = fc.tuple(fc.boolean(), opaque).map(([weak, text]) => ({ weak, text, written: `${weak ? 'W/' : ''}"${text}"` }));
 
 it('a list matches exactly when one of its tags does, by either comparison', () => {
-  fc.assert(fc.property(fc.array(tag, { minLength: 1, maxLength: 8 }), tag, fc.constantFrom(',', ', ', ' ,\t', ',,'), (list, etag, comma) => {
-    const header = list.map(({ written }) => written).join(comma);
-    const weakly = list.some(({ text }) => text === etag.text);
-    const strongly = !etag.weak && list.some(({ weak, text }) => !weak && text === etag.text);
-    expect(evaluateConditions('GET', { 'if-none-match': header }, etag.written)).toBe(weakly ? 'not-modified' : 'proceed');
-    expect(evaluateConditions('GET', { 'if-match': header }, etag.written)).toBe(strongly ? 'proceed' : 'failed');
-  }));
+  fc.assert(
+    fc.property(fc.array(tag, { minLength: 1, maxLength: 8 }), tag, fc.constantFrom(',', ', ', ' ,\t', ',,'), (list, etag, comma) => {
+      const header = list.map(({ written }) => written).join(comma);
+      const weakly = list.some(({ text }) => text === etag.text);
+      const strongly = !etag.weak && list.some(({ weak, text }) => !weak && text === etag.text);
+      expect(evaluateConditions('GET', { 'if-none-match': header }, etag.written)).toBe(weakly ? 'not-modified' : 'proceed');
+      expect(evaluateConditions('GET', { 'if-match': header }, etag.written)).toBe(strongly ? 'proceed' : 'failed');
+    }),
+  );
 });
 
 it('takes time in proportion to the header, whatever it is', () => {
   // Quadratic matching would take minutes for these; the runner's deadline is seconds.
-  for (const hostile of [' '.repeat(1_000_000), ','.repeat(1_000_000), '"'.repeat(1_000_000), '"a" '.repeat(250_000), 'a'.repeat(1_000_000)]) {
+  for (const hostile of [
+    ' '.repeat(1_000_000),
+    ','.repeat(1_000_000),
+    '"'.repeat(1_000_000),
+    '"a" '.repeat(250_000),
+    'a'.repeat(1_000_000),
+  ]) {
     expect(evaluateConditions('GET', { 'if-none-match': hostile }, ETAG)).toBe('proceed');
   }
 });

@@ -19,8 +19,8 @@ export interface Multipart {
 export function multipart(parts: readonly ByteRange[], size: number, contentType: string, boundary: string): Multipart {
   const sections: Section[] = [];
   for (const [index, part] of parts.entries()) {
-    const head = `${index === 0 ? '' : '\r\n'}--${boundary}\r\nContent-Type: ${contentType}\r\nContent-Range: ${contentRange(part, size)}\r\n\r\n`;
-    sections.push(Buffer.from(head, 'latin1'), part);
+    const fields = `Content-Type: ${contentType}\r\nContent-Range: ${contentRange(part, size)}`;
+    sections.push(Buffer.from(`${index === 0 ? '' : '\r\n'}--${boundary}\r\n${fields}\r\n\r\n`, 'latin1'), part);
   }
   sections.push(Buffer.from(`\r\n--${boundary}--\r\n`, 'latin1'));
   return {

@@ -35,7 +35,12 @@ export interface Received {
  * Receives the body. Afterwards appender and hash have the same bytes; where it rejects, with RegistryError
  * BLOB_TOO_LARGE or SIZE_INVALID or with what the store failed with, both are spoiled.
  */
-export async function receiveBody(request: IncomingMessage, appender: Appender, hash: RunningHash, options: ReceiveOptions): Promise<Received> {
+export async function receiveBody(
+  request: IncomingMessage,
+  appender: Appender,
+  hash: RunningHash,
+  options: ReceiveOptions,
+): Promise<Received> {
   const { pool, maxBytes } = options;
   const expectedBytes = expected(request, options.expectedBytes);
   const member = pool.join(SLABS_PER_BODY, () => intake.flush());
@@ -45,7 +50,10 @@ export async function receiveBody(request: IncomingMessage, appender: Appender, 
     await intake.finish();
     if (broken !== undefined) return { bytes: intake.bytes, failure: broken };
     if (expectedBytes !== undefined && intake.bytes < expectedBytes) {
-      return { bytes: intake.bytes, failure: new RegistryError('SIZE_INVALID', `the body has ${intake.bytes} bytes: expected ${expectedBytes}, as announced`) };
+      return {
+        bytes: intake.bytes,
+        failure: new RegistryError('SIZE_INVALID', `the body has ${intake.bytes} bytes: expected ${expectedBytes}, as announced`),
+      };
     }
     return { bytes: intake.bytes };
   } catch (error) {
@@ -68,57 +76,49 @@ function expected(request: IncomingMessage, announced: number | undefined): numb
 }
 
 /** Resolves at the end of the body, with why it came early if it did. Rejects with what the intake throws. */
-async function flow(request: IncomingMessage, intake: Intake, { timers, stallMs, received }: ReceiveOptions): Promise<ClientLeft | undefined> {
+async function flow(
+  request: IncomingMessage,
+  intake: Intake,
+  { timers, stallMs, received }: ReceiveOptions,
+): Promise<ClientLeft | undefined> {
+  const over = Promise.withResolvers<ClientLeft | undefined>();
+  /** While the store is slower than the client. */
+  let taking: Promise<void> | undefined;
+  const onData = (chunk: Buffer): void => {
+    received(chunk.length);
+    try {
+      taking = intake.take(chunk);
+    } catch (error) {
+      return over.reject(error);
+    }
+    if (taking === undefined) return free(chunk);
+    request.pause();
+    taking.then(() => {
+      taking = undefined;
+      free(chunk);
+      request.resume();
+    }, over.reject);
+  };
+  const onEnd = (): void => over.resolve(undefined);
+  const onBreak = (cause?: Error): void => over.resolve(new ClientLeft('the client left before its body was whole', { cause }));
+  const onStall = (): void => {
+    over.resolve(new ClientLeft('the client gave nothing for too long'));
+    request.socket.destroy();
+  };
+
   // Events cost less than an async iterator does, which counts at 64 KiB a chunk.
-  return await new Promise((resolve, reject) => {
-    let taking = false;
-    let over = false;
-    let broken: ClientLeft | undefined;
-
-    const end = (): void => {
-      over = true;
-      stopWatching();
-      request.off('data', onData).off('end', end).off('error', onBreak).off('close', onBreak);
-      request.on('error', () => undefined); // a request that was cut off may say so once more
-      if (!taking) resolve(broken);
-    };
-    const onBreak = (cause?: Error): void => {
-      broken ??= new ClientLeft('the client left before its body was whole', { cause });
-      end();
-    };
-    const fail = (error: unknown): void => {
-      end();
-      reject(error);
-    };
-    const onData = (chunk: Buffer): void => {
-      received(chunk.length);
-      let slow: Promise<void> | undefined;
-      try {
-        slow = intake.take(chunk);
-      } catch (error) {
-        taking = true; // no other way out
-        return fail(error);
-      }
-      if (slow === undefined) return free(chunk);
-      taking = true;
-      request.pause();
-      slow.then(() => {
-        free(chunk);
-        taking = false;
-        if (over) resolve(broken);
-        else request.resume();
-      }, fail);
-    };
-
-    const stopWatching = watchForStall(timers, stallMs, () => taking ? undefined : intake.bytes, () => {
-      broken = new ClientLeft('the client gave nothing for too long');
-      end();
-      request.socket.destroy();
-    });
-    request.on('data', onData).on('end', end).on('error', onBreak).on('close', onBreak);
-    if (request.destroyed) onBreak(request.errored ?? undefined);
-    else request.resume();
-  });
+  request.on('data', onData).on('end', onEnd).on('error', onBreak).on('close', onBreak);
+  if (request.destroyed) onBreak(request.errored ?? undefined);
+  const stopWatching = watchForStall(timers, stallMs, () => (taking === undefined ? intake.bytes : undefined), onStall);
+  try {
+    const broken = await over.promise;
+    await taking;
+    return broken;
+  } finally {
+    stopWatching();
+    request.off('data', onData).off('end', onEnd).off('error', onBreak).off('close', onBreak);
+    request.on('error', () => undefined); // one that was cut off may say so once more
+  }
 }
 
 /**

@@ -28,7 +28,12 @@ const MAX_WAITING_BYTES = 256 * 1024;
  * Sends the sections and ends the response. Closing the source stays with the caller, at once when this settles.
  * Rejects with ClientLeft where the client went away or was cut off, else with what the source failed with.
  */
-export async function sendSource(response: ServerResponse, source: Source, sections: readonly Section[], options: SendOptions): Promise<void> {
+export async function sendSource(
+  response: ServerResponse,
+  source: Source,
+  sections: readonly Section[],
+  options: SendOptions,
+): Promise<void> {
   if (source.read === undefined) {
     const length = sections.reduce((sum, section) => sum + sectionLength(section), 0);
     return await sendChunks(response, (signal) => chunksOf(source, sections, signal), length, options);
@@ -72,7 +77,12 @@ async function sendSlab(outlet: Outlet, reader: SectionReader, slab: Slab): Prom
  * Sends what the stream gives and ends the response. The stream gets a signal that aborts when the client leaves.
  * @param length what was promised; a stream of another length destroys the connection. undefined: whatever comes
  */
-export async function sendChunks(response: ServerResponse, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>, length: number | undefined, options: SendOptions): Promise<void> {
+export async function sendChunks(
+  response: ServerResponse,
+  open: (signal: AbortSignal) => AsyncIterable<Uint8Array>,
+  length: number | undefined,
+  options: SendOptions,
+): Promise<void> {
   await sending(response, options, async (outlet) => {
     let given = 0;
     for await (const chunk of open(outlet.signal)) {

@@ -38,7 +38,7 @@ describe('a text', () => {
 });
 
 const SECRET_FIELDS =
-  'authorization Authorization proxy-authorization cookie set-cookie X-Auth-Token x-auth-key token accessToken refresh_token password clientSecret';
+  'authorization Authorization proxy-authorization cookie set-cookie X-Auth-Token x-auth-key token accessToken password clientSecret';
 
 it('fields that are secrets by their name', () => {
   for (const name of SECRET_FIELDS.split(' ')) expect(isSecretField(name), name).toBe(true);
