@@ -1,6 +1,6 @@
 /**
- * Lists: tags, referrers and the catalogue, as unions over the views walked and, under `proxy`, upstream's
- * (DESIGN section 4; distribution-spec "Listing Tags", "Listing Referrers").
+ * Lists: tags and referrers, as unions over the views walked and, under `proxy`, upstream's (DESIGN section 4;
+ * distribution-spec "Listing Tags", "Listing Referrers").
  */
 import type { Content } from '../content/content.ts';
 import { keys } from '../content/keys.ts';
@@ -36,8 +36,6 @@ export interface Lists {
   /** In the spec's order (case-insensitive). @throws RegistryError NAME_UNKNOWN where nothing of that name is known */
   tags(view: View, name: Name, page: PageRequest, asker: Asker): Promise<Page<string>>;
   referrers(view: View, name: Name, subject: Digest, asker: Asker): Promise<Listing<Descriptor>>;
-  /** Names with something stored in the views walked, the upstream and approved views included; in no order. */
-  catalogue(view: View): Promise<readonly Name[]>;
 }
 
 export interface ListsDeps {
@@ -103,30 +101,7 @@ export function lists(deps: ListsDeps): Lists {
       }
       return { items: [...found.values()], ...(upstream.warning === undefined ? {} : { warning: upstream.warning }) };
     },
-
-    async catalogue(view) {
-      const found = new Set<Name>();
-      const places = new Set([...views.walk(view), views.upstream, views.approved]);
-      for (const place of places) {
-        for await (const name of repositories(driver, keys.repositories(place.uid), '')) {
-          if (!found.has(name) && (await hasManifests(place, name))) found.add(name);
-        }
-      }
-      return [...found];
-    },
   };
-}
-
-/** Every name that has ever held something below a prefix. */
-async function* repositories(driver: Driver, root: string, path: string): AsyncIterable<Name> {
-  let holds = false;
-  const below: string[] = [];
-  for await (const { name } of driver.children(`${root}${path}`)) {
-    if (name.startsWith('_')) holds ||= name === '_manifests';
-    else below.push(name);
-  }
-  if (holds) yield path.slice(0, -1) as Name; // the path of a key that only a Name was written into
-  for (const name of below) yield* repositories(driver, root, `${path}${name}/`);
 }
 
 /** "Lexical order (i.e. case-insensitive alphanumeric order)", ties in byte order. */

@@ -5,6 +5,7 @@ import type { Driver } from '../drivers/driver.ts';
 import type { Fills } from '../upstream/fill.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Views } from '../views/views.ts';
+import { catalogue, type Catalogue } from './catalogue.ts';
 import { deleter, type Deleter } from './delete.ts';
 import { lists, type Lists } from './lists.ts';
 import { pullThrough, type UpstreamSettings } from './pull-through.ts';
@@ -17,6 +18,7 @@ export interface Registry {
   readonly resolve: Resolver;
   readonly push: Pusher;
   readonly lists: Lists;
+  readonly catalogue: Catalogue;
   readonly delete: Deleter;
 }
 
@@ -39,6 +41,7 @@ export function registry(deps: RegistryDeps): Registry {
     content, views, resolve,
     push: pusher({ content, views, resolver: resolve, pullThrough: through }),
     lists: lists({ driver, content, views, resolver: resolve, pullThrough: through }),
+    catalogue: catalogue({ driver, content, views }),
     delete: deleter(content),
   };
 }

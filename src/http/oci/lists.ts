@@ -4,13 +4,12 @@ import { parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { ViewId } from '../../oci/name.ts';
 import type { PageRequest } from '../../registry/lists.ts';
-import { spell } from '../../registry/names.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { View } from '../../views/views.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Target } from '../target.ts';
 
-/** Names a catalogue page holds where the client does not say. */
+/** Names that a page of the catalogue holds at most. */
 const CATALOGUE_PAGE = 1_000;
 
 export async function getTags(x: Exchange, target: Target, registry: Registry): Promise<void> {
@@ -37,12 +36,9 @@ export async function getReferrers(x: Exchange, target: Target, text: string, re
 /** @param viewPrefix the view of a path `/v2/<view>.view/_catalog`, which the names then carry too */
 export async function getCatalogue(x: Exchange, view: View, viewPrefix: ViewId | undefined, registry: Registry): Promise<void> {
   const { n = CATALOGUE_PAGE, last } = pageOf(x);
-  const names = await registry.lists.catalogue(view);
-  // Paged in the order of what the client sees, which is not that of canonical names.
-  const spelled = names.map((name) => spell(name, { defaultUpstream: x.listener.upstream, viewPrefix })).toSorted();
-  const from = last === undefined ? spelled : spelled.filter((name) => name > last);
-  const repositories = from.slice(0, n);
-  const headers = repositories.length < from.length && n > 0 ? ['Link', nextLink(x, n, repositories.at(-1) ?? last)] : [];
+  const spelling = { defaultUpstream: x.listener.upstream, viewPrefix };
+  const { names: repositories, more } = await registry.catalogue.page(view, spelling, Math.min(n, CATALOGUE_PAGE), last);
+  const headers = more && n > 0 ? ['Link', nextLink(x, Math.min(n, CATALOGUE_PAGE), repositories.at(-1) ?? last)] : [];
   x.sendJson(200, { repositories }, headers);
 }
 
