@@ -141,6 +141,17 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       await expectFailure(abandoned.finish(), 'permanent', 'superseded');
     });
 
+    test('giving up while finishing changes nothing', async () => {
+      const { driver } = subject;
+      const appender = await driver.assemblies.append(driver.assemblies.create(PREFIX));
+      const bytes = patterned(2_000_000);
+      const writing = appender.write(bytes);
+      const finishing = appender.finish();
+      await appender.abandon();
+      await writing;
+      expect((await wholeOf(driver.assemblies.open(await finishing)))?.equals(bytes)).toBe(true);
+    });
+
     test.each([['from nothing', ''], ['from gathered bytes', 'begun ']])('a later attempt takes over %s, and the earlier one learns', async (_, begun) => {
       const { driver, other } = subject;
       const state = begun === '' ? driver.assemblies.create(PREFIX) : await gathered(Buffer.from(begun));

@@ -62,14 +62,15 @@ export class FilesystemAppender implements Appender {
 
   async finish(): Promise<AssemblyState> {
     if (this.#ended) throw this.#alreadyEnded();
+    this.#ended = true;
     await this.#settle();
     if (this.#failure !== undefined) {
-      await this.abandon();
+      // Why it failed matters more than whether it could be undone: whoever goes on finds what is left.
+      await this.#giveUp().catch(() => undefined);
       throw this.#failure.error;
     }
-    this.#ended = true;
-    await close(this.#place.fd);
     try {
+      await close(this.#place.fd);
       return await this.#place.finished(this.#position);
     } catch (error) {
       throw driverError(error, `finish writing to ${this.#place.prefix}`);
@@ -81,16 +82,20 @@ export class FilesystemAppender implements Appender {
     this.#ended = true;
     await this.#settle();
     try {
-      // Nobody else has this inode: whoever takes a running attempt over copies, and lets the name go.
-      try {
-        await ftruncate(this.#place.fd, this.#place.offset);
-      } finally {
-        await close(this.#place.fd);
-      }
-      await this.#place.abandoned();
+      await this.#giveUp();
     } catch (error) {
       throw driverError(error, `give up the bytes of ${this.#place.prefix}`);
     }
+  }
+
+  async #giveUp(): Promise<void> {
+    try {
+      // Nobody else has this inode: whoever takes a running attempt over copies, and lets the name go.
+      await ftruncate(this.#place.fd, this.#place.offset);
+    } finally {
+      await close(this.#place.fd);
+    }
+    await this.#place.abandoned();
   }
 
   /** `#running` falls in the same turn in which the queue was seen empty, so no chunk is left lying. */
