@@ -12,7 +12,7 @@ import { all, wholeOf } from './store.contract.ts';
 
 const PROCESSES = 4;
 
-describe('processes over one store', () => {
+describe('processes over one store', { timeout: 60_000 }, () => {
   let root: string;
   let children: { readonly process: ChildProcess; readonly lines: Interface }[];
 

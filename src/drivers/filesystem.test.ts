@@ -1,5 +1,5 @@
 /** The filesystem driver keeps the contract; besides: what lies on the disk, what crashes leave, what it refuses. */
-import { mkdir, mkdtemp, readdir, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -98,7 +98,6 @@ describe('filesystem', () => {
   test('a link left beside its claim does no harm', async () => {
     const driver = await openFilesystem({ root });
     await driver.claim('log/1', Buffer.from('one'));
-    const { link } = await import('node:fs/promises');
     await link(join(root, 'log/1'), join(root, '%tmp/left'));
     expect(text((await driver.claim('log/1', Buffer.from('two'))).value)).toBe('one');
     await driver.removeLeftovers(Date.now() + 1000);
