@@ -2,15 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
-import { openDriver } from './storage.ts';
+import { hashes } from './content/hashing.ts';
+import { openDriver, poolThreads } from './storage.ts';
 
 /** Sweeps abandoned uploads. @throws Error where the store cannot be used */
 export async function pruneUploads(config: Config): Promise<{ readonly removed: number; readonly kept: number }> {
-  const driver = await openDriver(config.storage);
+  const driver = await openDriver(config.storage, poolThreads(process.env));
   try {
     await driver.check();
     const newId = (): string => randomBytes(16).toString('hex');
-    const { uploads } = content({ driver, nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
+    const { uploads } = content({ driver, hashes: hashes(1), nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
     return await uploads.sweep(Date.now() - config.limits.uploadsMs);
   } finally {
     await driver.close();

@@ -20,7 +20,7 @@ import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { measureProcess } from './observe/process-metrics.ts';
 import { registry } from './registry/registry.ts';
-import { openDriver } from './storage.ts';
+import { openDriver, poolThreads } from './storage.ts';
 import type { FillEvent } from './upstream/fill-event.ts';
 import { fills } from './upstream/fills.ts';
 import { upstreams } from './upstream/set.ts';
@@ -70,7 +70,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
   closing.push(measureProcess(metrics.exposition, nowMs()));
 
-  const driver = await openDriver(config.storage);
+  const driver = await openDriver(config.storage, poolThreads(deps.env));
   closing.push(() => driver.close());
   await driver.check();
   const hashing = hashes(availableParallelism());

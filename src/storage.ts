@@ -2,8 +2,11 @@
 import type { Config } from './config/config.ts';
 import type { Driver } from './drivers/driver.ts';
 
-/** @throws DriverError where the store cannot be opened */
-export async function openDriver(storage: Config['storage']): Promise<Driver> {
+/**
+ * @param threads of libuv's pool: half of them may wait for the disk's cache, or reads would wait too
+ * @throws DriverError where the store cannot be opened
+ */
+export async function openDriver(storage: Config['storage'], threads: number): Promise<Driver> {
   switch (storage.driver) {
     case 'memory': {
       const { memoryDriver } = await import('./drivers/memory.ts');
@@ -11,7 +14,13 @@ export async function openDriver(storage: Config['storage']): Promise<Driver> {
     }
     case 'filesystem': {
       const { openFilesystem } = await import('./drivers/filesystem.ts');
-      return await openFilesystem({ root: storage.root });
+      return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(threads / 2)) });
     }
   }
+}
+
+/** Threads of libuv's pool, as it reads them itself. */
+export function poolThreads(env: Readonly<Record<string, string | undefined>>): number {
+  const size = Number(env['UV_THREADPOOL_SIZE']);
+  return Number.isInteger(size) && size > 0 ? size : 4;
 }
