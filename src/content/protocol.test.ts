@@ -97,9 +97,11 @@ async function referencesOf(driver: Driver, digest: Digest): Promise<string[]> {
   return found;
 }
 
-/** The collector of PROTOCOL, in its two steps: the irrevocable mark, then the deciding look. */
-function collector(driver: Driver, digest: Digest, generation: Generation): { doom(): Promise<void>; decide(): Promise<void> } {
+/** The collector of PROTOCOL, in its steps: the irrevocable mark, the deciding look, the bytes, the marker. */
+function collector(driver: Driver, digest: Digest, generation: Generation): Record<'doom' | 'decide' | 'remove' | 'unmark', () => Promise<void>> {
   let doomed = false;
+  let decided = false;
+  let removed = false;
   return {
     async doom() {
       if ((await referencesOf(driver, digest)).length > 0) return;
@@ -107,7 +109,15 @@ function collector(driver: Driver, digest: Digest, generation: Generation): { do
       doomed = true;
     },
     async decide() {
-      if (doomed && (await referencesOf(driver, digest)).length === 0) await driver.delete([keys.data(digest, generation)]);
+      decided = doomed && (await referencesOf(driver, digest)).length === 0;
+    },
+    // "None found: bytes first, marker last."
+    async remove() {
+      if (decided) await driver.delete([keys.data(digest, generation)]);
+      removed = decided;
+    },
+    async unmark() {
+      if (removed) await driver.delete([keys.doomed(digest, generation)]);
     },
   };
 }
@@ -131,10 +141,11 @@ async function lengthOf(push: (store: Content) => Promise<unknown>): Promise<num
   return (await undisturbed(push)).length;
 }
 
-/** Where another's look would see something that it would not have seen one operation earlier: after each write. */
+/** Where it matters that another acts: after each write, which it may see, and before each look for the layer. */
 function momentsOf(journal: readonly Operation[]): number[] {
   const writes = journal.filter(({ op }) => op === 'put' || op === 'delete' || op === 'assembly.complete').map(({ index }) => index + 1);
-  return [0, ...writes, journal.length];
+  const looks = journal.filter(({ op, keys: [key = ''] }) => op === 'head' && key.includes(layerDigest.slice(7))).map(({ index }) => index);
+  return [...new Set([0, ...writes, ...looks, journal.length])].toSorted((a, b) => a - b);
 }
 
 describe('a collector that acts at any two operations of', () => {
@@ -158,30 +169,32 @@ describe('a collector that acts at any two operations of', () => {
   ] as const)('%s loses nothing that was acknowledged', async (_, push, into) => {
     const journal = await undisturbed(push);
     const moments = momentsOf(journal);
-    let acknowledged = 0;
-    // The mark matters wherever the push may look for it; the deciding look, where the push has written something.
-    for (let doomAt = 0; doomAt <= journal.length; doomAt++) {
-      for (const decideAt of [doomAt, ...moments.filter((moment) => moment > doomAt)]) {
-        const { driver, store } = await agedStore();
-        const generation = (await store.links.find(repo, layerDigest))?.generation as Generation; // agedStore uploaded it
-        const collecting = collector(driver, layerDigest, generation);
-        const script = scriptedDriver(driver);
-        actAt(script, doomAt, collecting.doom);
-        actAt(script, decideAt, collecting.decide);
-        try {
-          await push(worker(script, 'pusher'));
-        } catch (error) {
-          if (!hasCode(error, 'MANIFEST_BLOB_UNKNOWN', 'BLOB_UPLOAD_UNKNOWN', 'UNAVAILABLE')) throw error;
-          continue; // not acknowledged: the client is told to upload again
-        }
-        await collecting.decide();
-        acknowledged++;
-        await readWhole(driver, digestOf(bytes), into).catch((error: unknown) => {
-          throw new Error(`doomed before operation ${doomAt}, decided before ${decideAt}`, { cause: error });
-        });
-      }
+    /** The collector's four steps, each before an operation. */
+    const plans: [number, number, number, number][] = [];
+    for (const first of moments) {
+      for (const second of moments.filter((moment) => moment >= first)) plans.push([first, second, second, journal.length], [0, 0, first, second]);
     }
-    expect(acknowledged).toBeGreaterThan(journal.length);
+
+    let acknowledged = 0;
+    for (const plan of plans) {
+      const { driver, store } = await agedStore();
+      const generation = (await store.links.find(repo, layerDigest))?.generation as Generation; // agedStore uploaded it
+      const { doom, decide, remove, unmark } = collector(driver, layerDigest, generation);
+      const script = scriptedDriver(driver);
+      for (const [i, step] of [doom, decide, remove, unmark].entries()) actAt(script, plan[i] ?? 0, step);
+      try {
+        await push(worker(script, 'pusher'));
+      } catch (error) {
+        if (!hasCode(error, 'MANIFEST_BLOB_UNKNOWN', 'BLOB_UPLOAD_UNKNOWN', 'UNAVAILABLE')) throw error;
+        continue; // not acknowledged: the client is told to upload again
+      }
+      await remove();
+      acknowledged++;
+      await readWhole(driver, digestOf(bytes), into).catch((error: unknown) => {
+        throw new Error(`doomed, decided, removed and unmarked before operations ${plan.join()}`, { cause: error });
+      });
+    }
+    expect(acknowledged).toBeGreaterThan(moments.length);
   }, 120_000);
 
   it('a commit that is told no leaves no living manifest', async () => {
