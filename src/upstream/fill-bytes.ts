@@ -1,5 +1,5 @@
 /** Following one attempt: its bytes in order, from memory at the head and from the store behind it, as they come. */
-import type { ByteRange, Source } from '../drivers/driver.ts';
+import type { ByteRange } from '../drivers/driver.ts';
 import type { RegistryError } from '../oci/errors.ts';
 import type { Changes } from './changes.ts';
 import type { Attempt, AttemptStatus } from './growing.ts';
@@ -13,11 +13,6 @@ export class AttemptFailed extends Error {
     super(error.message);
     this.error = error;
   }
-}
-
-/** The attempt's bytes have moved from where they were announced before this process opened them. */
-export class AttemptMoved extends Error {
-  override readonly name = 'AttemptMoved';
 }
 
 export interface AttemptBytes {
@@ -40,7 +35,7 @@ export interface Rest {
 
 export type Unstored = Extract<AttemptStatus, { kind: 'unstored' }>;
 
-/** @throws AttemptFailed, AttemptMoved, or what reading the store failed with */
+/** @throws AttemptFailed, SourceMoved, or what reading the store failed with */
 export async function* attemptBytes({ attempt, changes, range, signal, past }: AttemptBytes): AsyncGenerator<Buffer, void, undefined> {
   let position = range?.start ?? 0;
   for (;;) {
@@ -58,7 +53,7 @@ export async function* attemptBytes({ attempt, changes, range, signal, past }: A
     }
     const held = attempt.memory?.at(position);
     if (held === undefined) {
-      for await (const chunk of landedBytes(attempt, position, Math.min(limit, attempt.landed), signal)) {
+      for await (const chunk of attempt.source.stream(position, Math.min(limit, attempt.landed), signal)) {
         position += chunk.length;
         yield chunk;
         // Not to go on giving bytes that are known to be wrong.
@@ -70,17 +65,4 @@ export async function* attemptBytes({ attempt, changes, range, signal, past }: A
       yield chunk;
     }
   }
-}
-
-/** Bytes that the store has; `end` is exclusive. */
-export async function* landedBytes(attempt: Attempt, start: number, end: number, signal: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
-  if (start >= end) return;
-  const source: Source | undefined = await attempt.source.opened;
-  if (source === undefined) throw new AttemptMoved(`the bytes of attempt ${attempt.id} have moved`);
-  let position = start;
-  for await (const chunk of source.stream({ start, end: end - 1 }, { signal })) {
-    position += chunk.length;
-    yield chunk;
-  }
-  if (position < end) throw new Error(`the store has ${position} bytes of attempt ${attempt.id} where ${end} had landed`);
 }

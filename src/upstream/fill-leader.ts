@@ -27,7 +27,7 @@ export interface LeaderOptions {
   /** A longer blob is refused. */
   readonly maxBytes: number;
   /** See `LandingOptions`. */
-  readonly batchBytes: () => number;
+  readonly windowBytes: () => number;
   readonly observe: (event: FillEvent) => void;
 }
 
@@ -171,7 +171,7 @@ export class Leader {
   }
 
   async #land({ id, size, opened, state, appender, over, signal }: Begun): Promise<Outcome> {
-    const { driver, timers, maxBytes, batchBytes, observe } = this.#options;
+    const { driver, timers, maxBytes, windowBytes, observe } = this.#options;
     const { digest } = this.#job;
     const algorithm = algorithmOf(digest);
     const moved = (): void => {
@@ -180,7 +180,7 @@ export class Leader {
       const news = attempt.landed - this.#announced;
       if (this.#followers > 0 && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
     };
-    const landing: Landing = new Landing({ appender, hash: newHash(algorithm), size, batchBytes, moved, refused: (error) => over.abort(error) });
+    const landing: Landing = new Landing({ appender, hash: newHash(algorithm), windowBytes, moved, refused: (error) => over.abort(error) });
     const attempt: Attempt = new Attempt(id, size, driver.assemblies.open(state), landing);
     this.#growing.begin(attempt);
     this.#progress = () => ({ kind: 'growing', id, ...(size === undefined ? {} : { size }), landed: landing.landed, state });
@@ -196,14 +196,19 @@ export class Leader {
       }
       whole = landing.head;
       await landing.end();
+      attempt.landed = landing.landed;
       this.#phase = 'rest';
       this.readersChanged();
       if (finishHash(algorithm, landing.hash) !== digest) throw new DownloadMismatch(digest);
       verified = true;
+      // Published bytes go elsewhere: what is opened by then stays readable.
+      await attempt.source.opened;
       await this.#job.publish(id, await appender.finish(), landing.landed);
       return { kind: 'stored', id, size: landing.landed };
     } catch (error) {
       if (!isFull(error)) throw error;
+      await landing.settled();
+      attempt.landed = landing.landed;
       return await this.#goPast({ id, size: whole, landed: landing.landed, state, hash: verified ? undefined : landing.hashOfAll() });
     }
   }

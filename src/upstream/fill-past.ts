@@ -6,7 +6,7 @@ import type { Hash } from 'node:crypto';
 import { algorithmOf, finishHash, newHash } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Timers } from '../workers/timers.ts';
-import { landedBytes, type Rest, type Unstored } from './fill-bytes.ts';
+import type { Rest, Unstored } from './fill-bytes.ts';
 import { download, DownloadMismatch } from './fill-download.ts';
 import type { FillEvent } from './fill-event.ts';
 import type { FillJob } from './fill.ts';
@@ -95,7 +95,7 @@ async function* heldBytes(attempt: Attempt, start: number, end: number, signal: 
   for (let position = start; position < end; ) {
     const held = attempt.memory?.at(position)?.subarray(0, end - position);
     if (held !== undefined) yield held;
-    else yield* landedBytes(attempt, position, Math.min(end, attempt.landed), signal);
+    else yield* attempt.source.stream(position, Math.min(end, attempt.landed), signal);
     position = held === undefined ? Math.min(end, attempt.landed) : position + held.length;
   }
 }

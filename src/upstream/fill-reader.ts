@@ -5,13 +5,14 @@
 import type { ByteRange } from '../drivers/driver.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Timers } from '../workers/timers.ts';
-import { attemptBytes, AttemptFailed, AttemptMoved } from './fill-bytes.ts';
+import { attemptBytes, AttemptFailed } from './fill-bytes.ts';
 import { DownloadMismatch } from './fill-download.ts';
 import type { FillEvent } from './fill-event.ts';
 import { pastBytes } from './fill-past.ts';
 import { errorOf, type Outcome } from './fill-progress.ts';
 import type { FillJob, FillReader } from './fill.ts';
 import { Attempt, type Growing } from './growing.ts';
+import { SourceMoved } from './shared-source.ts';
 
 export interface ReaderOptions {
   /** The fill of this job's blob, begun if there is none. @throws RegistryError when closing */
@@ -89,7 +90,7 @@ export class Reader implements FillReader {
         return;
       } catch (error) {
         if (given) throw error instanceof AttemptFailed ? error.error : error;
-        if (error instanceof AttemptMoved) this.#moved = attempt;
+        if (error instanceof SourceMoved) this.#moved = attempt;
         else if (!(error instanceof AttemptFailed)) throw error;
       } finally {
         attempt.source.release();

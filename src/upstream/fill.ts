@@ -34,7 +34,8 @@ export interface FillReader {
   readonly etag: string;
   /**
    * The bytes of the range (default: all) as they arrive. The blob's last byte comes only after verification.
-   * Rejects when the fill fails or the digest differs: the caller destroys the connection.
+   * Rejects when the fill fails or the digest differs: the caller destroys the connection. Chunks are shared with other
+   * readers: they may be kept, but not changed.
    */
   stream(range: ByteRange | undefined, signal: AbortSignal): AsyncIterable<Buffer>;
   /** Must be called; a reader that never streams counts as leaving. */

@@ -13,7 +13,6 @@ import { errorFacts, type Outcome, type Progress } from './fill-progress.ts';
 import { Reader, type ReaderOptions } from './fill-reader.ts';
 import type { FillJob, FillReader, Fills } from './fill.ts';
 import { Growing } from './growing.ts';
-import { BATCHES } from './landing.ts';
 
 export interface FillsOptions {
   /** One whose growing assemblies can be read. */
@@ -34,9 +33,9 @@ export interface FillsOptions {
 }
 
 const BUFFER_BYTES = 64 * 1024 * 1024;
-const MAX_BATCH_BYTES = 1024 * 1024;
-/** However many downloads there are: smaller batches cost more than they save. */
-const MIN_BATCH_BYTES = 64 * 1024;
+const MAX_WINDOW_BYTES = 4 * 1024 * 1024;
+/** However many downloads there are: with less, the store would be waited for after every chunk. */
+const MIN_WINDOW_BYTES = 256 * 1024;
 
 export function fills(options: FillsOptions): Fills {
   return new FillSet(options);
@@ -61,8 +60,8 @@ class FillSet implements Fills {
     if (!options.driver.assemblies.growing) throw new Error(`fills cannot work on ${options.driver.kind} storage: what is being written there cannot be read`);
     const { bufferBytes = BUFFER_BYTES, maxBytes = Infinity, newId, timers, observe } = options;
     this.#options = options;
-    const batchBytes = (): number => Math.min(MAX_BATCH_BYTES, Math.max(MIN_BATCH_BYTES, Math.floor(bufferBytes / BATCHES / Math.max(1, this.#leading))));
-    this.#leaderOptions = { ...options, maxBytes, batchBytes };
+    const windowBytes = (): number => Math.min(MAX_WINDOW_BYTES, Math.max(MIN_WINDOW_BYTES, bufferBytes / Math.max(1, this.#leading)));
+    this.#leaderOptions = { ...options, maxBytes, windowBytes };
     this.#readerOptions = { fillOf: (job) => this.#fillOf(job), newId, timers, observe };
   }
 

@@ -9,6 +9,7 @@ import { RegistryError } from '../oci/errors.ts';
 import { Changes } from './changes.ts';
 import { DownloadMismatch } from './fill-download.ts';
 import { errorOf, type Outcome, type Progress } from './fill-progress.ts';
+import { SharedSource } from './shared-source.ts';
 
 export type AttemptStatus =
   | { readonly kind: 'growing' }
@@ -24,29 +25,6 @@ export interface Memory {
   readonly head: number;
   /** What is at hand from this position on, or undefined where it has been let go (it has landed then). */
   at(position: number): Buffer | undefined;
-}
-
-/** An open source that several readers use. Whoever holds it releases it; the last one closes. */
-export class SharedSource {
-  readonly opened: Promise<Source | undefined>;
-  #holders = 1;
-
-  constructor(opened: Promise<Source | undefined>) {
-    this.opened = opened;
-    // Whoever reads hears of a failure to open; nobody has to.
-    opened.catch(() => undefined);
-  }
-
-  hold(): void {
-    this.#holders += 1;
-  }
-
-  release(): void {
-    this.#holders -= 1;
-    if (this.#holders > 0) return;
-    // Reading is over: that closing failed changes nothing for anybody.
-    this.opened.then(async (source) => source?.close()).catch(() => undefined);
-  }
 }
 
 /** One download into one assembly. */
