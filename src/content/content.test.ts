@@ -121,6 +121,18 @@ describe('pushing', () => {
     expect(await store.uploads.finish(third, digestOf(Buffer.from('one two three')))).toMatchObject({ size: 13 });
   });
 
+  it('who finishes an upload again, after the one who stored it died, gets its blob', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    const poured = await store.uploads.append(session, pour('bytes'));
+    const digest = digestOf(Buffer.from('bytes'));
+    // As far as the dead one came: the state says so, and the bytes are the blob's.
+    await driver.put(keys.uploadState(session.id), Buffer.from(JSON.stringify({ ...poured, finishing: { digest, generation: session.id } })));
+    await driver.assemblies.complete(poured.assembly, keys.data(digest, session.id as Need['generation']));
+    const found = await store.uploads.find(repo, session.id);
+    expect(await store.uploads.finish(found, digest)).toEqual({ generation: session.id, size: 5 });
+    expect((await store.links.find(repo, digest))?.size).toBe(5);
+  });
+
   it('what arrived before a failure is kept', async () => {
     const session = await store.uploads.create(repo, 'sha256');
     const failure = new Error('the client left');

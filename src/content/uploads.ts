@@ -106,8 +106,15 @@ export function uploads(deps: UploadsDeps): Uploads {
   async function storeOwn(session: Session, digest: Digest): Promise<Stored> {
     const generation = session.id as Generation;
     if (session.assembly.offset === 0) await blobs.storeBytes(digest, generation, new Uint8Array(0));
-    else await blobs.store(digest, generation, session.assembly);
+    else await blobs.store(digest, generation, session.assembly).catch(conflict(session));
     return { generation, size: session.assembly.offset };
+  }
+
+  function conflict({ id }: Session): (error: unknown) => never {
+    return (error) => {
+      if (isDriverError(error, 'superseded')) throw new RegistryError('UPLOAD_CONFLICT', `another request is writing upload ${id}; ask for its status and go on from there`, { cause: error });
+      throw error;
+    };
   }
 
   async function sweepOne(id: string, beforeMs: number): Promise<boolean> {
@@ -157,20 +164,17 @@ export function uploads(deps: UploadsDeps): Uploads {
     async append(session, pour) {
       const hash = hashFor(session) ?? hashes.start(session.algorithm);
       const whole = hash.length === session.assembly.offset;
-      const conflict = (error: unknown): never => {
-        if (isDriverError(error, 'superseded')) throw new RegistryError('UPLOAD_CONFLICT', `another request is writing upload ${session.id}; ask for its status and go on from there`, { cause: error });
-        throw error;
-      };
-      const appender = await driver.assemblies.append(session.assembly).catch(conflict);
+      const appender = await driver.assemblies.append(session.assembly).catch(conflict(session));
       let poured: Poured;
       try {
         poured = await pour(appender, hash);
       } catch (error) {
         await appender.abandon();
-        return conflict(error);
+        return conflict(session)(error);
       }
-      const assembly = await appender.finish().catch(conflict);
-      const { digest: _, ...rest } = session;
+      const assembly = await appender.finish().catch(conflict(session));
+      // More bytes: what was found out of those before does not hold any more.
+      const { digest: _, finishing: __, ...rest } = session;
       const next: Session = whole ? { ...rest, assembly, digest: await hash.digest() } : { ...rest, assembly };
       await save(next);
       if (whole) running.set(session.id, hash);
@@ -180,7 +184,8 @@ export function uploads(deps: UploadsDeps): Uploads {
 
     async finish(session, digest) {
       const repo: Repo = { view: session.view, name: session.name };
-      const actual = await digestOfSession(session, algorithmOf(digest));
+      // Whoever began to finish it before, and died, had verified it; its bytes may be the blob's by now.
+      const actual = session.finishing?.digest ?? (await digestOfSession(session, algorithmOf(digest)));
       if (actual !== digest) {
         throw new RegistryError('DIGEST_INVALID', `the ${session.assembly.offset} bytes uploaded have digest ${actual}, not ${digest}`, { detail: { expected: digest, actual } });
       }

@@ -27,6 +27,8 @@ export interface ListenerDeps {
 const CERTIFICATE_POLL_MS = 2_000;
 /** Longer than the idle time of the load balancers and clients in use, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
+/** How often a draining listener looks for connections that became idle. */
+const IDLE_LOOK_MS = 50;
 /** Time for a request's headers. Bodies are watched by their readers, by progress. */
 const HEADERS_MS = 30_000;
 
@@ -110,8 +112,11 @@ async function listen(server: Server | TlsServer, host: string, port: number, ad
 async function closeServer(server: Server | TlsServer, drainMs: number): Promise<void> {
   await new Promise<void>((resolve) => {
     const giveUp = setTimeout(() => server.closeAllConnections(), drainMs);
+    // A connection whose last answer is out would wait for another request until its keep-alive ends.
+    const letGo = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
     server.close(() => {
       clearTimeout(giveUp);
+      clearInterval(letGo);
       resolve();
     });
     server.closeIdleConnections();
