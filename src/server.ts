@@ -141,6 +141,11 @@ function byHost(config: Config, remote: ReturnType<typeof upstreams>): Pick<Para
 }
 
 function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {
+  if (event.kind === 'began') {
+    metrics.fillsRunning.value++;
+    return;
+  }
+  if (event.kind === 'ended') metrics.fillsRunning.value--;
   metrics.fill(event);
   const { kind: _, ...fields } = event;
   switch (event.kind) {

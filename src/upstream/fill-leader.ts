@@ -43,6 +43,7 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #control = new AbortController();
   readonly #alone = Promise.withResolvers<void>();
+  #began = false;
   #followers = 0;
   #announced = 0;
   #progress: (() => Progress) | undefined;
@@ -70,6 +71,7 @@ export class Leader {
     this.#growing.end(outcome);
     this.#leading.end(outcome);
     await this.#afterwards();
+    if (!this.#began) return;
     observe({
       kind: 'ended', digest: this.#job.digest, outcome: this.#phase === 'past' ? 'unstored' : outcome.kind, bytes,
       durationMs: nowMs() - startedMs, error: outcome.kind === 'failed' ? outcome.error : undefined,
@@ -110,6 +112,8 @@ export class Leader {
       await stored.close();
       return { kind: 'stored', id: newId(), size: stored.stat.size };
     }
+    this.#began = true;
+    observe({ kind: 'began', digest: this.#job.digest });
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#attempt();

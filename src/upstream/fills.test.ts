@@ -77,7 +77,7 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
       expect(clients[0]!.reader).toMatchObject({ size: far.bytes.length, etag: `"${far.digest};fill=id1"` });
       await set.close();
       expect(await shelf.keys()).toEqual([`blobs/${far.digest.slice(7)}`]);
-      expect(events).toEqual([{ kind: 'ended', digest: far.digest, outcome: 'stored', bytes: far.bytes.length, durationMs: 0, error: undefined }]);
+      expect(events).toEqual([{ kind: 'began', digest: far.digest }, { kind: 'ended', digest: far.digest, outcome: 'stored', bytes: far.bytes.length, durationMs: 0, error: undefined }]);
     });
 
     test('gives bytes as they come, and the last one when the blob is stored', async () => {
@@ -172,6 +172,7 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
       expect((await second.end).equals(far.bytes)).toBe(true);
       expect(await set.complete(shelf.job(far), never)).toBe(true);
       expect(far.downloads.length).toBe(1);
+      expect(events.map((event) => event.kind)).toEqual(['began', 'ended']);
     });
 
     test('resolves complete once the blob is stored', async () => {
@@ -489,7 +490,7 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
       for (const download of own) expect(download.start).toBeGreaterThanOrEqual(MIB);
       await set.close();
       expect(await shelf.keys()).toEqual([]);
-      expect(events).toMatchObject([{ kind: 'full', landed: MIB }, { kind: 'ended', outcome: 'unstored', bytes: MIB }]);
+      expect(events).toMatchObject([{ kind: 'began' }, { kind: 'full', landed: MIB }, { kind: 'ended', outcome: 'unstored', bytes: MIB }]);
     });
 
     test.each(['append', 'write'] as const)('serves who comes to one that took nothing (%s fails)', async (fails) => {
