@@ -43,7 +43,7 @@ $(PACKAGES): package-lock.json
 # Swapped in whole: a build that fails leaves the last one, a source that went leaves nothing behind.
 $(BUILT): $(PACKAGES) tsconfig.json rolldown.config.ts $(shell find src -type d -o -name '*.ts' ! -name '*.test.ts')
 	rm -rf dist.tmp
-	rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn
+	rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn >/dev/null
 	touch dist.tmp/.built
 	rm -rf dist
 	mv dist.tmp dist

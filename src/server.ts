@@ -8,6 +8,7 @@ import { createAuth } from './auth/auth.ts';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
 import { hashes } from './content/hashing.ts';
+import { isDriverError } from './drivers/driver.ts';
 import { keepHouse } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
 import { BufferPool, DEFAULT_POOL_BYTES } from './http/buffers.ts';
@@ -72,7 +73,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
 
   const driver = await openDriver(config.storage, poolThreads(deps.env));
   closing.push(() => driver.close());
-  await driver.check();
+  await driver.check().catch(unlessFull);
   const hashing = hashes(availableParallelism());
   closing.push(() => hashing.close());
   const store = content({
@@ -100,7 +101,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   });
 
   const auth = await createAuth(config, { nowMs, randomBytes, log });
-  const health = createHealth({ check: (signal) => driver.check({ signal }), nowMs });
+  const health = createHealth({ check: (signal) => driver.check({ signal }).catch(unlessFull), nowMs });
   const pool = new BufferPool({ maxBytes: Math.min(config.limits.memoryBytes, DEFAULT_POOL_BYTES), idleMs: POOL_IDLE_MS, timers });
   const handling: Omit<HandlerDeps, 'gate'> = {
     registry: umbra,
@@ -158,4 +159,9 @@ function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {
     case 'full':
       return log.warn(fields, 'no space to store a fill: its readers get it past the store');
   }
+}
+
+/** A full store still serves what it has, and what upstream has: taking it out of service would help nobody. */
+function unlessFull(error: unknown): void {
+  if (!isDriverError(error, 'full')) throw error;
 }

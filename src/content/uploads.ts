@@ -174,8 +174,8 @@ export function uploads(deps: UploadsDeps): Uploads {
       }
       const assembly = await appender.finish().catch(conflict(session));
       // More bytes: what was found out of those before does not hold any more.
-      const { digest: _, finishing: __, ...rest } = session;
-      const next: Session = whole ? { ...rest, assembly, digest: await hash.digest() } : { ...rest, assembly };
+      const { id, view, name, algorithm } = session;
+      const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: await hash.digest() } : {}) };
       await save(next);
       if (whole) running.set(session.id, hash);
       if (poured.failure !== undefined) throw poured.failure;

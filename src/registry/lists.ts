@@ -49,14 +49,14 @@ export interface ListsDeps {
 export function lists(deps: ListsDeps): Lists {
   const { driver, content, views, resolver, pullThrough } = deps;
 
-  /** What upstream lists; on failure the warning. */
-  async function ask<T>(name: Name, work: () => Promise<readonly T[] | undefined>): Promise<{ items: readonly T[] | undefined; warning?: string }> {
+  /** What upstream lists; on failure the warning, and why. */
+  async function ask<T>(name: Name, work: () => Promise<readonly T[] | undefined>): Promise<{ items: readonly T[] | undefined; warning?: string; failure?: unknown }> {
     if (resolver.policyOf(name) !== 'proxy') return { items: undefined };
     try {
       return { items: await work() };
     } catch (error) {
       if (!hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) throw error;
-      return { items: undefined, warning: warning(`${hostOf(name)} could not be asked; the list holds only what is stored here`) };
+      return { items: undefined, failure: error, warning: warning(`${hostOf(name)} could not be asked; the list holds only what is stored here`) };
     }
   }
 
@@ -82,6 +82,7 @@ export function lists(deps: ListsDeps): Lists {
       if (all.size === 0 && upstream.items === undefined) {
         let known = false;
         for (const place of places) known ||= await hasManifests(place, name);
+        if (!known && upstream.failure !== undefined) throw upstream.failure; // nobody knows: that is no absence
         if (!known) throw new RegistryError('NAME_UNKNOWN', `no repository ${name}`, { detail: { name } });
       }
       const sorted = [...all].toSorted(tagOrder);

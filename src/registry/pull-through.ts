@@ -123,7 +123,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
         blobs: [], children: [], absent: [...facts.blobs, ...facts.manifests].map((d) => d.digest),
       });
     } catch (error) {
-      if (!isDriverError(error, 'full')) throw error; // a full store must not fail a pull: the answer goes out unstored
+      unlessFull(undefined)(error);
     }
   }
 
@@ -140,7 +140,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     const repo = repoOf(name);
     const head = await ask(host, (upstream) => upstream.headManifest(pathOf(name), tag));
     if (head === undefined) {
-      if (held !== undefined) await content.tags.remove(repo, tag);
+      if (held !== undefined) await content.tags.remove(repo, tag).catch(unlessFull(undefined));
       return rememberAbsent(host, `${name}:${tag}`);
     }
     if (head.digest !== undefined) {
@@ -160,9 +160,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     if (record === undefined) return;
     const now = nowMs();
     const { incarnation, mediaType, size } = record;
-    await content.tags.write(repo, tag, { digest, incarnation, mediaType, size, taggedMs: now, after: 0, checkedMs: now }).catch((error: unknown) => {
-      if (!isDriverError(error, 'full')) throw error;
-    });
+    await content.tags.write(repo, tag, { digest, incarnation, mediaType, size, taggedMs: now, after: 0, checkedMs: now }).catch(unlessFull(''));
   }
 
   function job(name: Name, digest: Digest, size: number | undefined): FillJob {
@@ -196,8 +194,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     const remote = await remoteSize(name, digest, asker);
     if (remote === undefined) return undefined;
     const shared = await blobs.shareable(digest, remote.size);
-    const linked = shared !== undefined && (await content.uploads.mount(repoOf(name), digest, shared));
-    return { size: remote.size, stored: linked ? shared : undefined };
+    const usable = shared !== undefined && (await content.uploads.mount(repoOf(name), digest, shared).catch(unlessFull(true)));
+    return { size: remote.size, stored: usable ? shared : undefined };
   }
 
   async function remoteSize(name: Name, digest: Digest, asker: Asker): Promise<{ size: number | undefined } | undefined> {
@@ -293,6 +291,14 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     async referrers(name, subject, asker) {
       return await list(`referrers ${name}@${subject}`, name, asker, (upstream) => upstream.listReferrers(pathOf(name), subject));
     },
+  };
+}
+
+/** A full store must not fail a pull: what cannot be written down goes out all the same. */
+function unlessFull<T>(instead: T): (error: unknown) => T {
+  return (error) => {
+    if (!isDriverError(error, 'full')) throw error;
+    return instead;
   };
 }
 

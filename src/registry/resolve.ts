@@ -55,8 +55,9 @@ export function resolver(deps: ResolverDeps): Resolver {
   const policyOf = (name: Name): Policy => deps.policies.get(hostOf(name)) ?? 'local';
 
   function places(view: View, name: Name): readonly View[] {
-    const walk = views.walk(view);
     const policy = policyOf(name);
+    // What was cached while the host was proxied is no way around a policy that came later.
+    const walk = policy === 'proxy' ? views.walk(view) : views.walk(view).filter((place) => place !== views.upstream);
     const last = policy === 'proxy' ? views.upstream : policy === 'approved' ? views.approved : undefined;
     return last === undefined || walk.includes(last) ? walk : [...walk, last];
   }

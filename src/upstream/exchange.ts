@@ -40,7 +40,8 @@ export function headerOf(headers: ResponseHeaders, name: string): string | undef
 export async function exchange(dispatcher: Dispatcher, request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Answer> {
   signal.throwIfAborted();
   const inbound = new Inbound(signal);
-  dispatcher.dispatch(request, inbound);
+  // undici gives up the connection after each HEAD otherwise, and every revalidation would pay for a new one.
+  dispatcher.dispatch({ ...request, reset: false }, inbound);
   return await inbound.answer;
 }
 

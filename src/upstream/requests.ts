@@ -66,6 +66,8 @@ export function requests(config: UpstreamConfig, { transport, nowMs, observe }: 
     if (error instanceof RegistryError) return error;
     const { code, message } = error as { readonly code?: string; readonly message?: string }; // Node's and undici's
     if (error instanceof RedirectError) return new RegistryError('UPSTREAM_FAILED', `upstream ${host} ${error.message}`, { cause: error });
+    // A program that was replaced while it runs: nothing that upstream did, nor for its clients to read.
+    if (code === 'ERR_MODULE_NOT_FOUND') return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });
     // An AggregateError of several addresses has a code and no message.
     return new RegistryError(LATE.has(code) ? 'UPSTREAM_TIMEOUT' : 'UPSTREAM_FAILED', `upstream ${host} failed: ${message || code || 'no connection'}`, { cause: error });
   }

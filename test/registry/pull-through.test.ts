@@ -1,4 +1,7 @@
 /** Resolving and pull-through (DESIGN sections 4 and 6), over HTTP on both sides, with the server's clock in hand. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
@@ -112,6 +115,19 @@ describe('policies', () => {
     const ours = await pushImage(umbra.origin, `${host}/org/app`, '1', 'ours');
     expect(await pull(`${host}/org/app/manifests/1`)).toMatchObject({ digest: ours.digest });
     expect(quay.requests).toHaveLength(0);
+  });
+
+  it('what was cached is shown to nobody while the policy is another one', async () => {
+    expect((await pull('upstream.view/quay.io/org/app/manifests/1')).status).toBe(404);
+    const storage = { driver: 'filesystem', root: mkdtempSync(join(tmpdir(), 'umbra-policy-')) };
+    hub.content.addImage('library/app', { tag: '1' });
+    const proxying = await startUmbra({ storage, upstreams: { 'docker.io': { url: hub.url } } });
+    expect((await get(proxying.origin, app('1'))).status).toBe(200);
+    await proxying.close();
+    const curating = await startUmbra({ storage, upstreams: { 'docker.io': { url: hub.url, policy: 'approved' } } });
+    for (const path of [app('1'), `upstream.view/${app('1')}`]) expect((await get(curating.origin, path)).status, path).toBe(404);
+    await curating.close();
+    rmSync(storage.root, { recursive: true });
   });
 
   it('nobody pushes into the upstream view', async () => {
@@ -237,10 +253,13 @@ describe('blobs', () => {
   it('what upstream answers wrongly reaches nobody whole, and is not stored', async () => {
     const image = hub.content.addImage('library/app', { layers: [300_000] });
     const path = `library/app/blobs/${image.layers[0]?.digest}`;
-    const healed = hub.misbehave({ kind: 'blob', method: 'GET' }, { corrupt: true });
+    // Once, and once more when it is tried again by itself.
+    hub.misbehave({ kind: 'blob', method: 'GET' }, { corrupt: true }, 2);
     await expect(pull(path)).rejects.toThrow(/terminated|fetch failed|socket/);
-    healed();
-    expect((await pull(path)).bytes).toEqual(image.layers[0]?.bytes);
+    const outcomes: (Buffer | undefined)[] = [];
+    // A reader may still meet the second attempt.
+    while (outcomes.at(-1) === undefined && outcomes.length < 3) outcomes.push(await pull(path).then(({ bytes }) => bytes, () => undefined));
+    expect(outcomes.at(-1)).toEqual(image.layers[0]?.bytes);
   });
 });
 
@@ -316,6 +335,11 @@ describe('lists', () => {
     const listed = await pull('library/app/tags/list');
     expect(JSON.parse(listed.bytes.toString())).toMatchObject({ tags: ['ours'] });
     expect(listed.warning).toMatch(/could not be asked/);
+  });
+
+  it('a list of which nothing is known is an error while upstream cannot be asked, not an absence', async () => {
+    hub.misbehave({}, { status: 500 });
+    expect((await pull('library/unknown/tags/list')).status).toBe(502);
   });
 
   it('referrers are the union of what was pushed and upstream\'s', async () => {
