@@ -67,6 +67,7 @@ export class Reader implements FillReader {
         if (attempt?.status.kind === 'unstored') throw new RegistryError('STORAGE_FULL', `no space left to store ${digest}`, { detail: { digest } });
         await changes.next(signal);
       } else if (outcome.kind === 'stored') {
+        this.#checkSize(this.#job.size, outcome.size);
         return true;
       } else if (this.#isOurs(outcome)) {
         return false;
@@ -163,14 +164,18 @@ export class Reader implements FillReader {
   }
 
   #take(attempt: Attempt): Attempt {
-    const promised = this.#attempt === undefined ? this.#job.size : this.#attempt.size;
-    if (promised !== undefined && attempt.size !== undefined && promised !== attempt.size) throw new DownloadMismatch(this.#job.digest);
+    this.#checkSize(this.#attempt === undefined ? this.#job.size : this.#attempt.size, attempt.size);
     // Past a full store every reader has bytes of its own: `If-Range` must not splice those of two.
     this.#named = attempt.status.kind === 'unstored' ? this.#options.newId() : attempt.id;
     attempt.source.hold();
     this.#attempt?.source.release();
     this.#attempt = attempt;
     return attempt;
+  }
+
+  /** A wrong descriptor, or a second attempt of another size than the client was told, fails this reader only. */
+  #checkSize(promised: number | undefined, size: number | undefined): void {
+    if (promised !== undefined && size !== undefined && promised !== size) throw new DownloadMismatch(this.#job.digest);
   }
 
   #again(): void {

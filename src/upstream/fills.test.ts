@@ -299,9 +299,12 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
       const far = new Far(someBytes(1000));
       const set = start();
       const wrong = set.open(shelf.job(far, { size: 7 }), never);
+      const wrongToo = set.complete(shelf.job(far, { size: 7 }), never);
+      wrongToo.catch(() => undefined);
       const right = client(set, shelf.job(far, { size: 1000 }));
       (await far.nth(0)).finish();
       await expect(wrong).rejects.toMatchObject({ code: 'UPSTREAM_FAILED' });
+      await expect(wrongToo).rejects.toMatchObject({ code: 'UPSTREAM_FAILED' });
       expect((await (await right).end).equals(far.bytes)).toBe(true);
     });
 
