@@ -19,6 +19,7 @@ const EVERY_MS = 60 * 60 * 1000;
 /** Begins at once, and goes on until closed. A worker that dies is followed by another. */
 export async function keepHouse(deps: HousekeepingDeps): Promise<{ close(): Promise<void> }> {
   const { group, timers, nowMs } = deps;
+  const closing = new AbortController();
   let closed = false;
   let cancel = (): void => undefined;
   let running: Promise<void> = Promise.resolve();
@@ -26,7 +27,7 @@ export async function keepHouse(deps: HousekeepingDeps): Promise<{ close(): Prom
 
   const sweep = async (): Promise<void> => {
     try {
-      deps.swept(await deps.uploads.sweep(nowMs() - deps.uploadsMs));
+      deps.swept(await deps.uploads.sweep(nowMs() - deps.uploadsMs, closing.signal));
     } catch (error) {
       deps.failed(error);
     }
@@ -44,6 +45,7 @@ export async function keepHouse(deps: HousekeepingDeps): Promise<{ close(): Prom
   return {
     async close() {
       closed = true;
+      closing.abort();
       cancel();
       await running;
       if (membership?.role === 'leader') membership.end(undefined);

@@ -11,10 +11,10 @@ import { hashes } from './content/hashing.ts';
 import { isDriverError } from './drivers/driver.ts';
 import { keepHouse } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
-import { BufferPool, DEFAULT_POOL_BYTES } from './http/buffers.ts';
+import { BufferPool } from './http/buffers.ts';
 import { trustedProxies } from './http/client-address.ts';
 import { handler, type HandlerDeps } from './http/handler.ts';
-import { openListener } from './http/listener.ts';
+import { openListener, type OpenListener } from './http/listener.ts';
 import { gatherMetrics } from './observe/gathering.ts';
 import { createHealth } from './observe/health.ts';
 import type { Log } from './observe/log.ts';
@@ -46,8 +46,10 @@ export interface ServerDeps {
   readonly nowMs: () => number;
 }
 
-/** Part of `limits.memory` that manifests may take. */
-const MANIFEST_CACHE_SHARE = 1 / 4;
+/** How `limits.memory` is divided: bodies of clients, downloads from upstreams, manifests kept. */
+const POOL_SHARE = 1 / 4;
+const FILL_SHARE = 1 / 2;
+const MANIFEST_CACHE_SHARE = 1 / 8;
 /** How long buffers are kept for the next body. */
 const POOL_IDLE_MS = 5_000;
 
@@ -67,6 +69,7 @@ export async function startServer(config: Config, deps: ServerDeps): Promise<Ser
 
 async function start(config: Config, deps: ServerDeps, closing: (() => Promise<void> | void)[]): Promise<Server['addresses']> {
   const { group, timers, log, nowMs } = deps;
+  const memory = config.limits.memoryBytes;
   const newId = (): string => randomBytes(16).toString('hex');
   const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
   closing.push(measureProcess(metrics.exposition, nowMs()));
@@ -80,7 +83,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     driver, hashes: hashing, nowMs, newId,
     staleMs: config.tagStalenessMs,
     tell: (key) => group.broadcast('forget', key),
-    manifestCacheBytes: config.limits.memoryBytes * MANIFEST_CACHE_SHARE,
+    manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE),
   });
   group.subscribe('forget', (key) => store.forget(key as string)); // what `tell` broadcasts
 
@@ -90,6 +93,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     driver, group, timers, nowMs, newId,
     detachedMs: config.fillDetachedMs,
     maxBytes: config.limits.blobBytes,
+    bufferBytes: Math.floor(memory * FILL_SHARE),
     observe: (event) => observeFill(event, metrics, log),
   });
   closing.push(() => filling.close());
@@ -102,22 +106,27 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
 
   const auth = await createAuth(config, { nowMs, randomBytes, log });
   const health = createHealth({ check: (signal) => driver.check({ signal }).catch(unlessFull), nowMs });
-  const pool = new BufferPool({ maxBytes: Math.min(config.limits.memoryBytes, DEFAULT_POOL_BYTES), idleMs: POOL_IDLE_MS, timers });
+  const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
+  closing.push(() => pool.close());
   const handling: Omit<HandlerDeps, 'gate'> = {
     registry: umbra,
     bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes, running: metrics.uploadsRunning }),
     viewHostSuffix: config.views.hostSuffix,
     trustedProxies: trustedProxies(config.trustedProxies),
     maxManifestBytes: config.limits.manifestBytes,
+    patienceMs: config.limits.stallMs,
     elapsedMs: () => performance.now(),
     pages: { healthz: () => health.alive(), readyz: () => health.ready(), metrics: gatherMetrics(group, metrics.exposition) },
     log, metrics,
   };
   const addresses: { host: string; port: number }[] = [];
+  const listening: OpenListener[] = [];
+  // Together, so that draining takes as long as the slowest and nothing new comes in beside.
+  closing.push(async () => void (await Promise.all(listening.map((listener) => listener.close(config.limits.drainMs)))));
   for (const listener of config.listeners) {
     const handle = handler(listener, { ...handling, gate: auth.gate(listener) });
     const open = await openListener(listener, { handle, warn: (event, fields) => log.warn(fields, event) });
-    closing.push(() => open.close(config.limits.drainMs));
+    listening.push(open);
     addresses.push(...open.addresses);
   }
 

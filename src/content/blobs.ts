@@ -32,6 +32,10 @@ export interface Blobs {
   shareable(digest: Digest, size?: number): Promise<Stored | undefined>;
   /** Does the collector mean to remove these bytes? Pushers are then told to upload again. */
   condemned(digest: Digest): Promise<boolean>;
+  /** Are there bytes, under whichever generation? */
+  readable(digest: Digest, stored: Stored): Promise<boolean>;
+  /** Is this generation going, whatever happens? */
+  doomed(digest: Digest, generation: Generation): Promise<boolean>;
   /**
    * The look that ends every commit: `doomed` of this generation first, then its bytes. False: it cannot be relied on.
    */
@@ -67,6 +71,15 @@ export function blobs(driver: Driver): Blobs {
     }
   }
 
+  async function open(digest: Digest, hint: Generation | undefined, size: number): Promise<FoundBlob | undefined> {
+    for await (const generation of candidates(digest, hint)) {
+      const source = await driver.open(keys.data(digest, generation));
+      if (source?.stat.size === size) return { generation, source };
+      await source?.close();
+    }
+    return undefined;
+  }
+
   async function isAbsent(key: string): Promise<boolean> {
     return driver.stampNow === undefined ? (await driver.head(key)) === undefined : driver.stampNow(key) === '';
   }
@@ -79,14 +92,7 @@ export function blobs(driver: Driver): Blobs {
   }
 
   return {
-    async open(digest, hint, size) {
-      for await (const generation of candidates(digest, hint)) {
-        const source = await driver.open(keys.data(digest, generation));
-        if (source?.stat.size === size) return { generation, source };
-        await source?.close();
-      }
-      return undefined;
-    },
+    open,
 
     async read(digest, hint, size) {
       for await (const generation of candidates(digest, hint)) {
@@ -106,6 +112,17 @@ export function blobs(driver: Driver): Blobs {
 
     async condemned(digest) {
       return !(await isAbsent(keys.condemned(digest)));
+    },
+
+    async readable(digest, { generation, size }) {
+      if ((await driver.head(keys.data(digest, generation)))?.size === size) return true;
+      const found = await open(digest, undefined, size);
+      await found?.source.close();
+      return found !== undefined;
+    },
+
+    async doomed(digest, generation) {
+      return !(await isAbsent(keys.doomed(digest, generation)));
     },
 
     async holds(digest, { generation, size }) {

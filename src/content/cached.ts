@@ -37,6 +37,8 @@ export class CachedRecords<T extends object> {
   readonly #byStamp: boolean;
   readonly #believesAbsence: boolean;
   readonly #held = new LRUCache<string, Held<T>>({ max: MAX_ENTRIES });
+  /** Reads under way: what one finds is not kept if somebody wrote, or told of a write, meanwhile. */
+  readonly #reading = new Map<string, Set<{ overtaken: boolean }>>();
 
   constructor(deps: CachedDeps, kind: 'tag' | 'record' | 'flag') {
     const looks = deps.driver.stampNow !== undefined;
@@ -60,24 +62,35 @@ export class CachedRecords<T extends object> {
   async readFresh(key: string): Promise<T | undefined> {
     const { driver, nowMs } = this.#deps;
     const seenMs = nowMs();
-    const stored = await driver.get(key);
-    if (stored === undefined) return this.#absent(key, seenMs);
-    const value = JSON.parse(stored.bytes.toString('utf8')) as T; // written by this class only
-    this.#held.set(key, { value, stamp: stored.stamp, seenMs });
-    return value;
+    const reading = { overtaken: false };
+    const all = this.#reading.get(key) ?? new Set();
+    this.#reading.set(key, all.add(reading));
+    try {
+      const stored = await driver.get(key);
+      const value = stored === undefined ? undefined : (JSON.parse(stored.bytes.toString('utf8')) as T); // written by this class only
+      if (reading.overtaken) return value;
+      if (stored === undefined) return this.#absent(key, seenMs);
+      this.#held.set(key, { value, stamp: stored.stamp, seenMs });
+      return value;
+    } finally {
+      all.delete(reading);
+      if (all.size === 0) this.#reading.delete(key);
+    }
   }
 
-  /** Writes the record; when it resolves, every worker of this machine reads it. Durability as `Driver.put`. */
-  async write(key: string, value: T, durable: 'now' | 'later'): Promise<void> {
+  /** Writes the record; when it resolves, every worker of this machine reads it. Durability and condition as `Driver.put`. */
+  async write(key: string, value: T, durable: 'now' | 'later', when?: 'absent'): Promise<void> {
     const { driver, nowMs, tell } = this.#deps;
     const othersMayHold = !this.#byStamp && (this.#believesAbsence || driver.stampNow?.(key) !== '');
-    const { stamp } = await driver.put(key, Buffer.from(JSON.stringify(value)), { durable });
+    const { stamp } = await driver.put(key, Buffer.from(JSON.stringify(value)), { durable, ...(when === undefined ? {} : { when }) });
+    this.forget(key);
     this.#held.set(key, { value, stamp, seenMs: nowMs() });
     if (othersMayHold) await tell(key);
   }
 
   forget(key: string): void {
     this.#held.delete(key);
+    for (const reading of this.#reading.get(key) ?? []) reading.overtaken = true;
   }
 
   #absent(key: string, seenMs: number): undefined {

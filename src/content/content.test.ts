@@ -4,6 +4,7 @@ import type { Appender, Driver } from '../drivers/driver.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';
+import { scriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from './content.ts';
 import { keys, type Repo, type ViewUid } from './keys.ts';
 import { hashes, type RunningHash } from './hashing.ts';
@@ -215,6 +216,67 @@ describe('reading a blob', () => {
     await expect(link && store.links.open(repo, layer.digest, link)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     const again = await upload('layer', other);
     expect(again.generation).not.toBe(layer.generation);
+  });
+});
+
+describe('bytes that the collector means to remove', () => {
+  it('are not shared by new uploads', async () => {
+    const layer = await upload('layer');
+    await driver.put(keys.condemned(layer.digest), new Uint8Array(0));
+    expect((await upload('layer', other)).generation).not.toBe(layer.generation);
+  });
+
+  it('are rescued by a commit, and by a mount', async () => {
+    const [config, layer] = [await upload('config'), await upload('layer')];
+    for (const need of [config, layer]) await driver.put(keys.condemned(need.digest), new Uint8Array(0));
+    expect(await store.uploads.mount(other, layer.digest, layer)).toBe(true);
+    expect(await store.blobs.condemned(layer.digest)).toBe(false);
+    expect(await store.blobs.condemned(config.digest)).toBe(true);
+    await push(imageOf(config, [layer]), [config, layer], []);
+    expect(await store.blobs.condemned(config.digest)).toBe(false);
+  });
+});
+
+describe('finishing an upload', () => {
+  it('is written down before the bytes become a blob, so that a sweeper knows', async () => {
+    const script = scriptedDriver(driver);
+    const watched = content({ driver: script, nowMs: () => nowMs, newId: () => 'w'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const session = await watched.uploads.append(await watched.uploads.create(repo, 'sha256'), pour('bytes'));
+    const digest = digestOf(Buffer.from('bytes'));
+    const held = script.hold('before', 'assembly.complete', /^/);
+    const finished = watched.uploads.finish(session, digest);
+    await held.reached;
+    expect(await store.uploads.find(repo, session.id)).toMatchObject({ finishing: { digest, generation: session.id } });
+    held.release();
+    await finished;
+  });
+
+  it('a swept session whose bytes are a blob leaves the blob usable', async () => {
+    const layer = await upload('layer');
+    const config = await upload('config');
+    const session = { id: layer.generation, view: repo.view, name: repo.name, algorithm: 'sha256', assembly: driver.assemblies.create(keys.upload(layer.generation)) };
+    await driver.put(keys.uploadState(layer.generation), Buffer.from(JSON.stringify({ ...session, finishing: { digest: layer.digest, generation: layer.generation } })));
+    nowMs += 10_000;
+    expect(await store.uploads.sweep(nowMs)).toEqual({ removed: 1, kept: 0 });
+    expect(await push(imageOf(config, [layer]), [config, layer], ['latest'])).toBeDefined();
+  });
+});
+
+describe('memory', () => {
+  it('does not take back what was overtaken while it was read', async () => {
+    const config = await upload('config');
+    const digest = await push(imageOf(config, []), [config], ['latest']);
+    const script = scriptedDriver(driver);
+    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => `s${String(++ids).padStart(19, '0')}`, staleMs: 60_000, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const held = script.hold('after', 'get', keys.manifest(repo, digest));
+    const reading = slow.manifests.find(repo, digest);
+    await held.reached;
+    await store.manifests.remove(repo, digest);
+    await push(imageOf(config, []), [config], ['latest']);
+    slow.forget(keys.manifest(repo, digest));
+    held.release();
+    await reading;
+    expect(await slow.manifests.find(repo, digest)).toEqual(await store.manifests.find(repo, digest));
   });
 });
 

@@ -51,7 +51,8 @@ export function links(records: CachedRecords<LinkRecord>, blobs: Blobs): Links {
     async open(repo, digest, link) {
       const found = await blobs.open(digest, link.generation, link.size);
       if (found === undefined) throw bytesMissing(digest, repo);
-      if (found.generation !== link.generation) await write(repo, digest, { generation: found.generation, size: found.source.stat.size });
+      // Healing is a courtesy to the next reader: a store that is full must not fail this one.
+      if (found.generation !== link.generation) await write(repo, digest, { generation: found.generation, size: link.size }).catch(() => undefined);
       return found;
     },
   };

@@ -3,7 +3,7 @@
  * lives while `_gone/<its record's incarnation>` is absent.
  */
 import { LRUCache } from 'lru-cache';
-import type { Driver } from '../drivers/driver.ts';
+import { isDriverError, type Driver } from '../drivers/driver.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Descriptor, ManifestFacts } from '../oci/manifest.ts';
@@ -35,11 +35,6 @@ export interface Commit {
   readonly by?: string | undefined;
   /** In the upstream view: when upstream gave this answer. */
   readonly checkedMs?: number;
-}
-
-export interface LivingManifest {
-  readonly record: ManifestRecord;
-  readonly bytes: Buffer;
 }
 
 export interface Manifests {
@@ -126,7 +121,8 @@ export function manifests(deps: ManifestsDeps): Manifests {
     const recordKey = keys.manifest(repo, digest);
     const makeRecord = (generation: Generation): ManifestRecord => ({ ...facts, incarnation, size: commit.bytes.length, generation, pushedMs: nowMs() });
     let record = makeRecord(own.stored.generation);
-    await records.write(recordKey, record, 'later');
+    // Two first pushes at once must not each believe in an incarnation of their own.
+    if (!(await writeRecord(recordKey, record, before))) return await commitOnce(commit);
 
     // Only now may the flags of the collector be looked at, and only after them the bytes.
     const lost = await unreliable(needs);
@@ -152,6 +148,21 @@ export function manifests(deps: ManifestsDeps): Manifests {
     if (await isGone(repo, incarnation, true)) return await commitOnce(commit);
     cache.set(digest, commit.bytes);
     return record;
+  }
+
+  /** False: somebody else's record stands there by now. A dead one is written over. */
+  async function writeRecord(key: string, record: ManifestRecord, before: ManifestRecord | undefined): Promise<boolean> {
+    if (before === undefined && (await records.readFresh(key)) === undefined) {
+      try {
+        await records.write(key, record, 'later', 'absent');
+        return true;
+      } catch (error) {
+        if (isDriverError(error, 'exists')) return false;
+        throw error;
+      }
+    }
+    await records.write(key, record, 'later');
+    return true;
   }
 
   async function writeReferrer(commit: Commit, subject: Descriptor, incarnation: Incarnation): Promise<string> {

@@ -50,8 +50,8 @@ export interface Uploads {
   cancel(session: Session): Promise<void>;
   /** Stores bytes that some other session verified in another repository, by reference only. False: they cannot be relied on. */
   mount(repo: Repo, digest: Digest, stored: Stored): Promise<boolean>;
-  /** Removes sessions and leftovers of fills that nobody touched since `beforeMs` (store's clock). */
-  sweep(beforeMs: number): Promise<{ readonly removed: number; readonly kept: number }>;
+  /** Removes sessions and leftovers of fills that nobody touched since `beforeMs` (store's clock). An aborted signal ends it after the session at hand. */
+  sweep(beforeMs: number, signal?: AbortSignal): Promise<{ readonly removed: number; readonly kept: number }>;
 }
 
 export interface UploadsDeps {
@@ -130,14 +130,14 @@ export function uploads(deps: UploadsDeps): Uploads {
     if (session?.finishing !== undefined) {
       // Its finisher may still be at work, stalled: tell it by `doomed`, which it looks for before its 201, and come back.
       const { digest, generation } = session.finishing;
-      const doomed = keys.doomed(digest, generation);
-      const mark = await driver.head(doomed);
-      if (mark === undefined) await driver.put(doomed, new Uint8Array(0));
-      if (mark === undefined || mark.modifiedMs > beforeMs) return false;
       if ((await driver.head(keys.data(digest, generation))) !== undefined) {
         await driver.delete([keys.uploadState(id)]); // the bytes are a blob's now: the collector's to remove
         return true;
       }
+      const doomed = keys.doomed(digest, generation);
+      const mark = await driver.head(doomed);
+      if (mark === undefined) await driver.put(doomed, new Uint8Array(0));
+      if (mark === undefined || mark.modifiedMs > beforeMs) return false;
     }
     if (session !== undefined) await driver.assemblies.discard(session.assembly);
     await driver.delete(found);
@@ -185,7 +185,8 @@ export function uploads(deps: UploadsDeps): Uploads {
     async finish(session, digest) {
       const repo: Repo = { view: session.view, name: session.name };
       // Whoever began to finish it before, and died, had verified it; its bytes may be the blob's by now.
-      const actual = session.finishing?.digest ?? (await digestOfSession(session, algorithmOf(digest)));
+      const begun = session.finishing?.digest;
+      const actual = begun !== undefined && algorithmOf(begun) === algorithmOf(digest) ? begun : await digestOfSession(session, algorithmOf(digest));
       if (actual !== digest) {
         throw new RegistryError('DIGEST_INVALID', `the ${session.assembly.offset} bytes uploaded have digest ${actual}, not ${digest}`, { detail: { expected: digest, actual } });
       }
@@ -194,10 +195,12 @@ export function uploads(deps: UploadsDeps): Uploads {
       const shared = await blobs.shareable(digest, session.assembly.offset);
       let stored = shared ?? (await storeOwn(session, digest));
       await links.ensure(repo, digest, stored);
-      if (!(await blobs.holds(digest, stored))) {
-        if (shared === undefined) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', `upload ${session.id} was idle for too long and has been swept; upload the blob again`);
+      if (shared !== undefined && !(await blobs.holds(digest, stored))) {
         stored = await storeOwn(session, digest);
         await links.ensure(repo, digest, stored);
+      }
+      if (stored !== shared && !(await blobs.holds(digest, stored))) {
+        throw new RegistryError('BLOB_UPLOAD_UNKNOWN', `upload ${session.id} was idle for too long and has been swept; upload the blob again`);
       }
       await drop(session);
       return stored;
@@ -215,10 +218,11 @@ export function uploads(deps: UploadsDeps): Uploads {
       return true;
     },
 
-    async sweep(beforeMs) {
+    async sweep(beforeMs, signal) {
       let removed = 0;
       let kept = 0;
       for await (const { name } of driver.children(keys.uploads())) {
+        if (signal?.aborted === true) break;
         if (await sweepOne(name, beforeMs)) removed++;
         else kept++;
       }

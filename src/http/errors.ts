@@ -14,11 +14,15 @@ export function toRegistryError(error: unknown): RegistryError {
   return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });
 }
 
-/** Answers with the error. The connection is closed where the request's body was left unread. */
+/** Where nobody knows when a 429 ends: the spec wants a Retry-After. */
+const DEFAULT_WAIT_SECONDS = 5;
+
+/** Answers with the error. */
 export function sendError(x: Exchange, error: RegistryError, headers: readonly string[] = []): void {
   const { code, message, detail, status, retryAfterSeconds } = error;
   const body = JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
   const all = [...headers, 'Content-Type', 'application/json'];
-  if (retryAfterSeconds !== undefined) all.push('Retry-After', String(Math.max(1, Math.ceil(retryAfterSeconds))));
+  const waitSeconds = retryAfterSeconds ?? (status === 429 ? DEFAULT_WAIT_SECONDS : undefined);
+  if (waitSeconds !== undefined) all.push('Retry-After', String(Math.max(1, Math.ceil(waitSeconds))));
   x.send(status, all, body);
 }

@@ -34,6 +34,8 @@ export interface HandlerDeps {
   readonly viewHostSuffix: string | undefined;
   readonly trustedProxies: TrustedProxies;
   readonly maxManifestBytes: number;
+  /** How long a manifest or a form may take to arrive. */
+  readonly patienceMs: number;
   /** Measures durations: milliseconds since whenever. */
   readonly elapsedMs: () => number;
   /** About the server itself; `metrics` is the text of Prometheus. */
@@ -101,7 +103,7 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
 export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void {
   return (req, res, expectsContinue) => {
     const startedMs = deps.elapsedMs();
-    const x = new Exchange(req, res, listener, startedMs, expectsContinue);
+    const x = new Exchange(req, res, listener, startedMs, deps.patienceMs, expectsContinue);
     answer(x, deps).then(
       () => finish(x, deps, undefined),
       (error: unknown) => finish(x, deps, fail(x, error)),

@@ -85,7 +85,9 @@ function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps): Ser
 
 /** What the HTTP parser could not make sense of. */
 function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (socket.destroyed || !socket.writable || error.code === 'ECONNRESET') {
+  // In the middle of an answer these words would be taken for part of its body.
+  const answering = (socket as Socket & { readonly _httpMessage?: { readonly headersSent: boolean } })._httpMessage?.headersSent === true; // as node:http itself looks
+  if (answering || socket.destroyed || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }

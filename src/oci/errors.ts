@@ -31,8 +31,6 @@ export const ERROR_STATUS = {
   BLOB_TOO_LARGE: 413,
   /** Somebody else is writing the same upload. */
   UPLOAD_CONFLICT: 409,
-  CONFLICT: 409,
-  LENGTH_REQUIRED: 411,
   /** We could not find out: upstream down with nothing cached, link without bytes, store failing. */
   UNAVAILABLE: 503,
   UPSTREAM_FAILED: 502,

@@ -5,7 +5,7 @@
 import type { Content } from '../content/content.ts';
 import { keys } from '../content/keys.ts';
 import type { Driver } from '../drivers/driver.ts';
-import type { Digest } from '../oci/digest.ts';
+import { isDigest, type Digest } from '../oci/digest.ts';
 import { hasCode, RegistryError } from '../oci/errors.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { hostOf, isTag, type Name } from '../oci/name.ts';
@@ -121,5 +121,5 @@ function cut(sorted: readonly string[], { n, last }: PageRequest): Page<string> 
 function isDescriptor(value: unknown): value is Descriptor {
   if (typeof value !== 'object' || value === null) return false;
   const { digest, mediaType, size } = value as Partial<Record<'digest' | 'mediaType' | 'size', unknown>>;
-  return typeof digest === 'string' && typeof mediaType === 'string' && typeof size === 'number';
+  return typeof digest === 'string' && isDigest(digest) && typeof mediaType === 'string' && typeof size === 'number';
 }

@@ -63,6 +63,7 @@ export interface PullThroughDeps {
 }
 
 const MAX_REMEMBERED = 10_000;
+const SIZE_TTL_MS = 10 * 60_000;
 
 export function isFillReader(found: Stored | FillReader): found is FillReader {
   return 'stream' in found;
@@ -76,7 +77,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   const absent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
   /** Hosts that did not answer, and until when stale answers are given without asking. */
   const down = new Map<string, { readonly untilMs: number; readonly error: unknown }>();
-  const sizes = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  /** Upstream's word for a size is a right to read too, so it does not hold for ever. */
+  const sizes = new LRUCache<string, number>({ max: MAX_REMEMBERED, ttl: SIZE_TTL_MS });
   const lists = new LRUCache<string, { readonly untilMs: number; readonly value: readonly unknown[] | undefined }>({ max: 1_000 });
   const running = new Map<string, Promise<unknown>>();
 
@@ -135,23 +137,32 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     return { digest: got.digest, facts, bytes: got.bytes, cache: 'fill' };
   }
 
-  async function askForTag(name: Name, tag: string, held: CachedManifest | undefined): Promise<CachedManifest | undefined> {
+  async function askForTag(name: Name, tag: string): Promise<CachedManifest | undefined> {
     const host = hostOf(name);
     const repo = repoOf(name);
     const head = await ask(host, (upstream) => upstream.headManifest(pathOf(name), tag));
-    if (head === undefined) {
-      if (held !== undefined) await content.tags.remove(repo, tag).catch(unlessFull(undefined));
-      return rememberAbsent(host, `${name}:${tag}`);
-    }
+    // What is kept stays, for when nobody can be asked: a refusal may be a mistake of ours or of theirs.
+    if (head === undefined) return rememberAbsent(host, `${name}:${tag}`);
     if (head.digest !== undefined) {
-      const record = await manifests.find(repo, head.digest);
-      if (record !== undefined) {
-        const bytes = await manifests.bytes(repo, head.digest, record);
+      const kept = await keptManifest(repo, head.digest);
+      if (kept !== undefined) {
         await retag(repo, tag, head.digest);
-        return { digest: head.digest, facts: record, bytes, cache: 'revalidated' };
+        return { ...kept, cache: 'revalidated' };
       }
     }
     return (await fetchManifest(name, head.digest ?? tag, [tag])) ?? rememberAbsent(host, `${name}:${tag}`);
+  }
+
+  /** Bytes that a loss of power took are no reason to fail: upstream has them. */
+  async function keptManifest(repo: Repo, digest: Digest): Promise<Omit<CachedManifest, 'cache'> | undefined> {
+    const record = await manifests.find(repo, digest);
+    if (record === undefined) return undefined;
+    try {
+      return { digest, facts: record, bytes: await manifests.bytes(repo, digest, record) };
+    } catch (error) {
+      if (hasCode(error, 'UNAVAILABLE')) return undefined;
+      throw error;
+    }
   }
 
   /** The tag was looked at just now, and names this manifest, which is here. Losing this note costs one question. */
@@ -228,11 +239,10 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       const repo = repoOf(name);
       const host = hostOf(name);
       const found = await manifests.tagged(repo, tag);
-      const kept = found === undefined
-        ? undefined
-        : { digest: found.tag.digest, facts: found.record, bytes: await manifests.bytes(repo, found.tag.digest, found.record), cache: 'hit' as const };
+      const whole = found === undefined ? undefined : await keptManifest(repo, found.tag.digest);
+      const kept = whole === undefined ? undefined : { ...whole, cache: 'hit' as const };
       if (kept !== undefined && nowMs() - (found?.tag.checkedMs ?? 0) < deps.settings(host).ttlMs) return kept;
-      if (kept === undefined && isAbsent(`${name}:${tag}`)) return undefined;
+      if (isAbsent(`${name}:${tag}`)) return undefined;
       const stale = (error: unknown): CachedManifest => {
         if (kept === undefined) throw error;
         return { ...kept, cache: 'stale', warning: warning(`${host} could not be asked; this is what it had ${age(nowMs() - (found?.tag.checkedMs ?? 0))} ago`) };
@@ -240,7 +250,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       const blocked = down.get(host);
       if (kept !== undefined && blocked !== undefined && nowMs() < blocked.untilMs) return stale(blocked.error);
       try {
-        return await once(`tag ${name}:${tag}`, asker, () => askForTag(name, tag, kept));
+        return await once(`tag ${name}:${tag}`, asker, () => askForTag(name, tag));
       } catch (error) {
         if (!hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) throw error;
         return stale(error);
@@ -249,8 +259,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
 
     async manifest(name, digest, asker) {
       const repo = repoOf(name);
-      const record = await manifests.find(repo, digest);
-      if (record !== undefined) return { digest, facts: record, bytes: await manifests.bytes(repo, digest, record), cache: 'hit' };
+      const kept = await keptManifest(repo, digest);
+      if (kept !== undefined) return { ...kept, cache: 'hit' };
       const key = `${name}@${digest}`;
       if (isAbsent(key)) return undefined;
       const got = await once(`manifest ${key}`, asker, () => fetchManifest(name, digest, []));
@@ -262,7 +272,10 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     },
 
     async blobSize(name, digest, asker) {
-      return (await links.find(repoOf(name), digest)) ?? (await remoteSize(name, digest, asker));
+      const held = await links.find(repoOf(name), digest);
+      if (held !== undefined) return held;
+      const blocked = down.get(hostOf(name));
+      return blocked !== undefined && nowMs() < blocked.untilMs ? undefined : await remoteSize(name, digest, asker);
     },
 
     async blob(name, digest, asker) {
@@ -275,7 +288,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
 
     async ensureBlob(name, digest, size, asker) {
       const held = await links.find(repoOf(name), digest);
-      if (held !== undefined) return held;
+      if (held !== undefined && (await blobs.holds(digest, held))) return held;
       const confirmed = await confirm(name, digest, asker);
       if (confirmed === undefined || confirmed.stored !== undefined) return confirmed?.stored;
       if (!(await fills.complete(job(name, digest, confirmed.size ?? size), asker.signal))) return undefined;

@@ -106,6 +106,7 @@ export function resolver(deps: ResolverDeps): Resolver {
 
     async manifest(view, name, digest, asker) {
       for (const place of places(view, name)) {
+        if (isProxied(place, name)) continue; // asked below, with upstream behind it
         const record = await manifests.find({ view: place.uid, name }, digest);
         if (record !== undefined) return await own(place, name, digest, record);
       }
@@ -116,7 +117,9 @@ export function resolver(deps: ResolverDeps): Resolver {
 
     async blob(view, name, digest, asker) {
       const found = await link(view, name, digest);
-      if (found !== undefined) return { kind: 'stored', ...found };
+      const ours = found?.answer.from === 'view';
+      // What was cached may have been lost with the power: then upstream is asked again.
+      if (found !== undefined && (ours || (await content.blobs.readable(digest, found.link)))) return { kind: 'stored', ...found };
       if (policyOf(name) !== 'proxy') return undefined;
       const fetched = await pullThrough.blob(name, digest, asker);
       if (fetched === undefined) return undefined;
@@ -128,8 +131,9 @@ export function resolver(deps: ResolverDeps): Resolver {
     async blobSize(view, name, digest, asker) {
       const found = await link(view, name, digest);
       if (found !== undefined) {
-        // To a pusher a condemned blob is absent, here and in every parent: it must be uploaded again.
-        return (await content.blobs.condemned(digest)) ? undefined : { size: found.link.size, answer: found.answer };
+        // To a pusher a blob that is about to go is absent, here and in every parent: it must be uploaded again.
+        const going = (await content.blobs.condemned(digest)) || (await content.blobs.doomed(digest, found.link.generation));
+        return going ? undefined : { size: found.link.size, answer: found.answer };
       }
       if (policyOf(name) !== 'proxy') return undefined;
       const remote = await pullThrough.blobSize(name, digest, asker).catch((error: unknown) => {
