@@ -160,6 +160,24 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
       idle.close();
     });
 
+    test('is read to its end where opening what grows takes longer than the download', async () => {
+      const far = new Far(someBytes(1000));
+      const opening = Promise.withResolvers<void>();
+      const open: Assemblies['open'] = async (state) => {
+        await opening.promise;
+        return driver.assemblies.open(state);
+      };
+      const slow: Driver = new Proxy(fullAfter(driver, Infinity), {
+        get: (target, key) => (key === 'assemblies' ? { ...target.assemblies, open } : (Reflect.get(target, key) as unknown)),
+      });
+      const one = await client(start({ driver: slow }), shelf.job(far));
+      (await far.nth(0)).finish();
+      await one.has(999);
+      await quiet();
+      opening.resolve();
+      expect((await one.end).equals(far.bytes)).toBe(true);
+    });
+
     test('is found stored by one that comes just as it has ended', async () => {
       const far = new Far(someBytes(1000));
       const set = start();
