@@ -17,6 +17,8 @@ interface Held<T> {
   readonly value: T | undefined;
   /** '' where nothing stood. */
   readonly stamp: string;
+  /** Characters, about. */
+  readonly size: number;
   seenMs: number;
 }
 
@@ -28,15 +30,18 @@ export interface CachedDeps {
   readonly tell: (key: string) => Promise<void>;
 }
 
-/** Entries kept of one kind. */
+/** What is kept of one kind: entries, and their text. */
 const MAX_ENTRIES = 20_000;
+const MAX_CHARACTERS = 4 * 1024 * 1024;
+/** Of an entry, beside its text. */
+const OVERHEAD = 100;
 
 /** Records of one kind. `T` must be treated as immutable: it is shared. */
 export class CachedRecords<T extends object> {
   readonly #deps: CachedDeps;
   readonly #byStamp: boolean;
   readonly #believesAbsence: boolean;
-  readonly #held = new LRUCache<string, Held<T>>({ max: MAX_ENTRIES });
+  readonly #held = new LRUCache<string, Held<T>>({ max: MAX_ENTRIES, maxSize: MAX_CHARACTERS, sizeCalculation: ({ size }) => size });
   /** Reads under way: what one finds is not kept if somebody wrote, or told of a write, meanwhile. */
   readonly #reading = new Map<string, Set<{ overtaken: boolean }>>();
 
@@ -70,7 +75,7 @@ export class CachedRecords<T extends object> {
       const value = stored === undefined ? undefined : (JSON.parse(stored.bytes.toString('utf8')) as T); // written by this class only
       if (reading.overtaken) return value;
       if (stored === undefined) return this.#absent(key, seenMs);
-      this.#held.set(key, { value, stamp: stored.stamp, seenMs });
+      this.#held.set(key, { value, stamp: stored.stamp, size: stored.size + OVERHEAD, seenMs });
       return value;
     } finally {
       all.delete(reading);
@@ -82,9 +87,10 @@ export class CachedRecords<T extends object> {
   async write(key: string, value: T, durable: 'now' | 'later', when?: 'absent'): Promise<void> {
     const { driver, nowMs, tell } = this.#deps;
     const othersMayHold = !this.#byStamp && (this.#believesAbsence || driver.stampNow?.(key) !== '');
-    const { stamp } = await driver.put(key, Buffer.from(JSON.stringify(value)), { durable, ...(when === undefined ? {} : { when }) });
+    const bytes = Buffer.from(JSON.stringify(value));
+    const { stamp } = await driver.put(key, bytes, { durable, ...(when === undefined ? {} : { when }) });
     this.forget(key);
-    this.#held.set(key, { value, stamp, seenMs: nowMs() });
+    this.#held.set(key, { value, stamp, size: bytes.length + OVERHEAD, seenMs: nowMs() });
     if (othersMayHold) await tell(key);
   }
 
@@ -94,7 +100,7 @@ export class CachedRecords<T extends object> {
   }
 
   #absent(key: string, seenMs: number): undefined {
-    if (this.#believesAbsence) this.#held.set(key, { value: undefined, stamp: '', seenMs });
+    if (this.#believesAbsence) this.#held.set(key, { value: undefined, stamp: '', size: OVERHEAD, seenMs });
     else this.#held.delete(key);
     return undefined;
   }

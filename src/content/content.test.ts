@@ -112,6 +112,22 @@ describe('pushing', () => {
     expect(await store.uploads.finish(again, digestOf(Buffer.from('bytes')))).toMatchObject({ size: 5 });
   });
 
+  it('a hash goes on only over the bytes it was made of, not over as many of others', async () => {
+    const script = scriptedDriver(driver);
+    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => 'y'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const session = await slow.uploads.create(repo, 'sha256');
+    // The one writes "good" and is held up before it says so; the other, from the same state, writes "evil" and is done.
+    const held = script.hold('before', 'put', keys.uploadState(session.id));
+    const first = slow.uploads.append(session, pour('good'));
+    await held.reached;
+    const evil = await store.uploads.append(session, pour('evil'));
+    held.release();
+    await first.catch(() => undefined);
+    await driver.put(keys.uploadState(session.id), Buffer.from(JSON.stringify(evil)));
+    const last = await slow.uploads.append(await slow.uploads.find(repo, session.id), pour('!'));
+    await expect(slow.uploads.finish(last, digestOf(Buffer.from('good!')))).rejects.toMatchObject({ code: 'DIGEST_INVALID' });
+  });
+
   it('chunks that another process took are hashed again at the end', async () => {
     const session = await store.uploads.create(repo, 'sha256');
     const first = await store.uploads.append(session, pour('one '));

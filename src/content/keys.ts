@@ -3,7 +3,7 @@
  *
  *   blobs/<alg>/<2 hex>/<hex>/data/<generation>       bytes; the generation is the id of the upload or fill that wrote them
  *   blobs/<alg>/<2 hex>/<hex>/current                 the generation that new pushes share
- *   blobs/<alg>/<2 hex>/<hex>/by/<view>/<name>/<who>  back-reference; <who> = <manifest digest>.<incarnation>, or an upload's id
+ *   blobs/<alg>/<2 hex>/<hex>/by/<view>/<name>/<who>  back-reference; <who> = <manifest digest>.<incarnation>, or _<upload>
  *   blobs/<alg>/<2 hex>/<hex>/condemned               the collector means to remove these bytes
  *   blobs/<alg>/<2 hex>/<hex>/doomed/<generation>     …and will: irrevocable
  *   repos/<view>/<name>/_tags/<tag>                   TagRecord
@@ -64,6 +64,11 @@ export const keys = {
 /** `<who>` of a manifest's back-references. */
 export function manifestReference(digest: Digest, incarnation: Incarnation): string {
   return `${digest}.${incarnation}`;
+}
+
+/** `<who>` of an upload, a mount or a fill. No component of a name begins with `_`: it cannot be taken for one. */
+export function uploadReference(id: string): string {
+  return `_${id}`;
 }
 
 /** The digest in a key that ends `<alg>/<hex>`, as under `_manifests/`, `_blobs/` and `_referrers/`. */

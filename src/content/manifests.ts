@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { isDriverError, type Driver } from '../drivers/driver.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Descriptor, ManifestFacts } from '../oci/manifest.ts';
 import { bytesMissing, type Blobs, type Stored } from './blobs.ts';
@@ -86,7 +86,11 @@ export function manifests(deps: ManifestsDeps): Manifests {
   /** The manifest's own bytes, under a generation that can be relied on once its reference is written. */
   async function ownBytes(commit: Commit, avoid: Generation | undefined): Promise<{ stored: Stored; written: string[] }> {
     const shared = await blobs.shareable(commit.digest, commit.bytes.length);
-    if (shared !== undefined && shared.generation !== avoid) return { stored: shared, written: [] };
+    if (shared !== undefined && shared.generation !== avoid) {
+      // The bytes are in hand: whatever went wrong before, nobody else's are taken for them.
+      const there = await blobs.read(commit.digest, shared.generation, shared.size);
+      if (there?.generation === shared.generation && there.bytes.equals(commit.bytes)) return { stored: shared, written: [] };
+    }
     const generation = newId() as Generation;
     const written = await blobs.storeBytes(commit.digest, generation, commit.bytes);
     return { stored: { generation, size: commit.bytes.length }, written };
@@ -119,7 +123,9 @@ export function manifests(deps: ManifestsDeps): Manifests {
     await driver.sync([...referenceKeys, ...linkKeys, ...dataKeys]);
 
     const recordKey = keys.manifest(repo, digest);
-    const makeRecord = (generation: Generation): ManifestRecord => ({ ...facts, incarnation, size: commit.bytes.length, generation, pushedMs: nowMs() });
+    // Annotations are the client's, of any size, and in the bytes: the record does without.
+    const { annotations: _, ...held } = facts;
+    const makeRecord = (generation: Generation): ManifestRecord => ({ ...held, incarnation, size: commit.bytes.length, generation, pushedMs: nowMs() });
     let record = makeRecord(own.stored.generation);
     // Two first pushes at once must not each believe in an incarnation of their own.
     if (!(await writeRecord(recordKey, record, before))) return await commitOnce(commit);
@@ -171,7 +177,7 @@ export function manifests(deps: ManifestsDeps): Manifests {
     const descriptor = {
       mediaType: facts.mediaType, digest, size: bytes.length,
       ...(facts.artifactType === undefined ? {} : { artifactType: facts.artifactType }),
-      ...(facts.annotations === undefined ? {} : { annotations: facts.annotations }),
+      ...(facts.annotations === undefined || JSON.stringify(facts.annotations).length > MAX_LISTED_ANNOTATIONS ? {} : { annotations: facts.annotations }),
     };
     await deps.referrers.write(key, { descriptor, incarnation }, 'later');
     return key;
@@ -205,7 +211,7 @@ export function manifests(deps: ManifestsDeps): Manifests {
       const held = cache.get(digest);
       if (held !== undefined) return held;
       const found = await blobs.read(digest, record.generation, record.size);
-      if (found === undefined) throw bytesMissing(digest, repo);
+      if (found === undefined || digestOf(found.bytes, algorithmOf(digest)) !== digest) throw bytesMissing(digest, repo);
       cache.set(digest, found.bytes);
       return found.bytes;
     },
@@ -244,6 +250,9 @@ export function manifests(deps: ManifestsDeps): Manifests {
     },
   };
 }
+
+/** Characters of annotations that a list of referrers repeats. */
+const MAX_LISTED_ANNOTATIONS = 16 * 1024;
 
 /** The newest entry of a view's log. Promotion is not here yet, so every log is empty. */
 const NO_ENTRY = 0;

@@ -13,7 +13,7 @@ import { atEveryCrash } from '../../test/support/every-crash.ts';
 import { scriptedDriver, type Operation, type ScriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from './content.ts';
 import { hashes } from './hashing.ts';
-import { keys, type Generation, type Repo, type ViewUid } from './keys.ts';
+import { keys, uploadReference, type Generation, type Repo, type ViewUid } from './keys.ts';
 import type { Commit, Need } from './manifests.ts';
 
 const repo: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/app' as Name };
@@ -86,7 +86,7 @@ async function agedStore(): Promise<{ driver: Driver; store: Content; siblings: 
   const store = worker(driver, 'first', siblings);
   for (const bytes of [LAYER, CONFIG]) {
     const { digest, generation } = await upload(store, bytes);
-    await driver.delete([keys.backReference(digest, repo, generation)]);
+    await driver.delete([keys.backReference(digest, repo, uploadReference(generation))]);
   }
   return { driver, store, siblings };
 }
@@ -331,7 +331,7 @@ describe('a loss of power', () => {
     const blobs = [await upload(store, CONFIG), await upload(store, LAYER)];
     const bytes = manifestOf({ subject });
     await store.manifests.commit(commitOf(bytes, blobs, ['latest']));
-    const left = [...volatile(script.journal)].filter((key) => !/\/current$|^uploads\//.test(key) && !/\/by\/.*\/pusher\d+$/.test(key));
+    const left = [...volatile(script.journal)].filter((key) => !/\/current$|^uploads\//.test(key) && !/\/by\/.*\/_pusher\d+$/.test(key));
     expect(left).toEqual([]);
   });
 

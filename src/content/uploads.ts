@@ -8,7 +8,7 @@ import { algorithmOf, digestOf, finishHash, newHash, type Algorithm, type Digest
 import { RegistryError } from '../oci/errors.ts';
 import type { Blobs, Stored } from './blobs.ts';
 import type { Hashes, RunningHash } from './hashing.ts';
-import { keys, type Generation, type Repo } from './keys.ts';
+import { keys, uploadReference, type Generation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
 
 /** A session as stored between requests. */
@@ -68,7 +68,8 @@ const ID = /^[a-z0-9]{16,64}$/;
 
 export function uploads(deps: UploadsDeps): Uploads {
   const { driver, blobs, links, hashes, newId } = deps;
-  const running = new LRUCache<string, RunningHash>({ max: MAX_RUNNING_HASHES });
+  /** With what they are of: a hash goes on only over the very bytes that it was made of, never over as many of others. */
+  const running = new LRUCache<string, { readonly hash: RunningHash; readonly of: string }>({ max: MAX_RUNNING_HASHES });
 
   async function save(session: Session): Promise<void> {
     await driver.put(keys.uploadState(session.id), Buffer.from(JSON.stringify(session)), { durable: 'later' });
@@ -79,7 +80,7 @@ export function uploads(deps: UploadsDeps): Uploads {
     if (session.assembly.offset === 0) return hashes.start(session.algorithm);
     const held = running.get(session.id);
     running.delete(session.id);
-    return held?.length === session.assembly.offset ? held : undefined;
+    return held?.of === identityOf(session.assembly) ? held.hash : undefined;
   }
 
   async function digestOfSession(session: Session, algorithm: Algorithm): Promise<Digest> {
@@ -177,7 +178,7 @@ export function uploads(deps: UploadsDeps): Uploads {
       const { id, view, name, algorithm } = session;
       const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: await hash.digest() } : {}) };
       await save(next);
-      if (whole) running.set(session.id, hash);
+      if (whole) running.set(session.id, { hash, of: identityOf(assembly) });
       if (poured.failure !== undefined) throw poured.failure;
       return next;
     },
@@ -191,7 +192,7 @@ export function uploads(deps: UploadsDeps): Uploads {
         throw new RegistryError('DIGEST_INVALID', `the ${session.assembly.offset} bytes uploaded have digest ${actual}, not ${digest}`, { detail: { expected: digest, actual } });
       }
       await save({ ...session, finishing: { digest, generation: session.id as Generation } });
-      await blobs.reference(digest, repo, session.id);
+      await blobs.reference(digest, repo, uploadReference(session.id));
       const shared = await blobs.shareable(digest, session.assembly.offset);
       let stored = shared ?? (await storeOwn(session, digest));
       await links.ensure(repo, digest, stored);
@@ -211,7 +212,7 @@ export function uploads(deps: UploadsDeps): Uploads {
     },
 
     async mount(repo, digest, stored) {
-      await blobs.reference(digest, repo, newId());
+      await blobs.reference(digest, repo, uploadReference(newId()));
       await links.ensure(repo, digest, stored);
       if (!(await blobs.holds(digest, stored))) return false;
       if (await blobs.condemned(digest)) await driver.delete([keys.condemned(digest)]);
@@ -229,6 +230,11 @@ export function uploads(deps: UploadsDeps): Uploads {
       return { removed, kept };
     },
   };
+}
+
+/** Names the attempt that made a state, as every driver's `parts` do. */
+function identityOf(assembly: AssemblyState): string {
+  return JSON.stringify(assembly);
 }
 
 function unknownUpload(id: string): RegistryError {

@@ -14,7 +14,6 @@ const SIZES = [512 * KIB, 256 * KIB, 64 * KIB, 16 * KIB] as const;
 const SMALLEST_SHARE = 64 * KIB;
 
 /** Two buffers of 256 KiB for each of 64 bodies. */
-export const DEFAULT_POOL_BYTES: number = 32 * 1024 * KIB;
 
 export interface BufferPoolOptions {
   /** Bound on all buffers together, handed out or kept. At least one large buffer. */

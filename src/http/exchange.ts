@@ -31,6 +31,8 @@ export class Exchange {
   /** How long a body that must fit in memory may take. */
   readonly patienceMs: number;
   readonly report: Report = { route: 'unknown', name: undefined, view: undefined, user: undefined, source: undefined, bytesOut: 0, bytesIn: 0 };
+  /** The target as the client sent it, without scheme and authority. */
+  readonly target: string;
   readonly #rawPath: string;
   readonly #rawQuery: string;
   #path: string | undefined;
@@ -47,7 +49,8 @@ export class Exchange {
     this.startedMs = startedMs;
     this.patienceMs = patienceMs;
     this.#expectsContinue = expectsContinue;
-    const target = req.url ?? '/';
+    const target = originForm(req.url ?? '/');
+    this.target = target;
     const mark = target.indexOf('?');
     this.#rawPath = mark === -1 ? target : target.slice(0, mark);
     this.#rawQuery = mark === -1 ? '' : target.slice(mark + 1);
@@ -126,6 +129,12 @@ export class Exchange {
 /** Not an error of ours: the client is gone, nobody is answered. */
 export class ClientLeft extends Error {
   override readonly name = 'ClientLeft';
+}
+
+/** What proxies are asked by, and servers must take too (RFC 9112 section 3.2.2), without its scheme and authority. */
+function originForm(target: string): string {
+  const absolute = /^https?:\/\/[^/?#]*/i.exec(target);
+  return absolute === null ? target : target.slice(absolute[0].length) || '/';
 }
 
 function decodePath(raw: string): string {

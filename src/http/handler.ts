@@ -119,12 +119,12 @@ function finish(x: Exchange, { log, metrics, trustedProxies, elapsedMs }: Handle
   const ms = elapsedMs() - x.startedMs;
   metrics.request({ route, method, status, ms, bytesIn, bytesOut, source });
   log.request({
-    method, url: req.url ?? '', status, bytesIn, bytesOut, ms, source, view, name, user,
+    method, url: x.target, status, bytesIn, bytesOut, ms, source, view, name, user,
     client: clientAddress(req, trustedProxies),
     cut: res.destroyed && !res.writableFinished,
     agent: req.headers['user-agent'],
   });
-  if (error !== undefined) log.error({ method, url: req.url, status, error }, 'request failed');
+  if (error !== undefined) log.error({ method, url: x.target, status, error }, 'request failed');
 }
 
 /** What nginx logs for a client that left before any answer. */
@@ -145,6 +145,7 @@ function fail(x: Exchange, error: unknown): unknown {
 }
 
 async function answer(x: Exchange, deps: HandlerDeps): Promise<void> {
+  if (x.res.socket === null) await itsTurn(x);
   const route = routeOf(x.path);
   x.report.route = route.kind;
   switch (route.kind) {
@@ -169,6 +170,15 @@ async function answer(x: Exchange, deps: HandlerDeps): Promise<void> {
     default:
       return await named(x, route, deps);
   }
+}
+
+/** A pipelined request begins nothing before the answers ahead of it are out: it could hold what others need. */
+async function itsTurn({ req, res }: Exchange): Promise<void> {
+  await new Promise<void>((resolve) => {
+    res.once('socket', () => resolve());
+    req.socket.once('close', () => resolve());
+  });
+  if (res.socket === null) throw new ClientLeft('the client left before its request came to its turn');
 }
 
 async function named(x: Exchange, route: Named, deps: HandlerDeps): Promise<void> {

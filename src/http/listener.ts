@@ -4,7 +4,7 @@
  */
 import { readFileSync, statSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { createServer as createTlsServer, type Server as TlsServer, type ServerOptions as TlsServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { ListenerConfig } from '../config/config.ts';
@@ -40,7 +40,7 @@ export async function openListener(config: ListenerConfig, deps: ListenerDeps): 
   try {
     let shared: number | undefined;
     for (const [index, bind] of config.binds.entries()) {
-      const server = makeServer(tls, deps);
+      const server = makeServer(tls, deps, config.address);
       // `localhost:0` means one free port on both addresses.
       const port = bind.port === 0 && shared !== undefined ? shared : bind.port;
       const bound = await listen(server, bind.host, port, config.address).catch((error: unknown) => {
@@ -67,7 +67,7 @@ export async function openListener(config: ListenerConfig, deps: ListenerDeps): 
   };
 }
 
-function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps): Server | TlsServer {
+function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps, address: string): Server | TlsServer {
   const onRequest: RequestListener = (req, res) => handle(req, res, false);
   const options: ServerOptions = {
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -76,17 +76,25 @@ function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps): Ser
     noDelay: true,
     highWaterMark: 256 * 1024,
   };
-  const server = tls === undefined ? createServer(options, onRequest) : createTlsServer({ ...options, ...tls.read(), ALPNProtocols: ['http/1.1'] }, onRequest);
+  const server = tls === undefined ? createServer(options, onRequest) : makeTlsServer({ ...options, ...tls.read(), ALPNProtocols: ['http/1.1'] }, onRequest, address);
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuse(error, socket));
   if (tls !== undefined) tls.onChange((context) => (server as TlsServer).setSecureContext(context));
   return server;
 }
 
+function makeTlsServer(options: TlsServerOptions, onRequest: RequestListener, address: string): TlsServer {
+  try {
+    return createTlsServer(options, onRequest);
+  } catch (error) {
+    throw new Error(`listener ${address}: the files of tls.cert and tls.key are no pair: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
 /** What the HTTP parser could not make sense of. */
 function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   // In the middle of an answer these words would be taken for part of its body.
-  const answering = (socket as Socket & { readonly _httpMessage?: { readonly headersSent: boolean } })._httpMessage?.headersSent === true; // as node:http itself looks
+  const answering = (socket as Socket & { readonly _httpMessage?: unknown })._httpMessage != null; // as node:http itself looks
   if (answering || socket.destroyed || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;

@@ -146,11 +146,10 @@ function descriptor(value: unknown, field: string): RawDescriptor {
   if (typeof mediaType !== 'string' || mediaType.length > 255) invalid(`${field}.mediaType must be a string of at most 255 characters`);
   if (typeof digest !== 'string' || !isDigest(digest)) invalid(`${field}.digest ${quote(digest)} is not a sha256 or sha512 digest`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) invalid(`${field}.size must be a whole number of bytes`);
-  const annotations = stringMap(value['annotations'], `${field}.annotations`, true);
+  stringMap(value['annotations'], `${field}.annotations`, true); // looked at, and left in the bytes
   return {
     mediaType, digest, size,
-    ...(typeof artifactType === 'string' ? { artifactType } : {}),
-    ...(annotations === undefined ? {} : { annotations }),
+    ...(typeof artifactType === 'string' && artifactType.length <= 255 ? { artifactType } : {}),
     hasUrls: Array.isArray(urls) && urls.length > 0,
   };
 }
@@ -164,7 +163,27 @@ function stringMap(value: unknown, field: string, strict: boolean): Record<strin
   return value as Record<string, string>;
 }
 
+/** Deeper than any manifest; what JSON.parse does with a million brackets blocks everybody for seconds. */
+const MAX_DEPTH = 64;
+
+function isTooDeep(bytes: Uint8Array): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (inString) {
+      if (byte === 0x5c /* \\ */) i++;
+      else if (byte === 0x22 /* " */) inString = false;
+    } else if (byte === 0x22) inString = true;
+    else if (byte === 0x5b /* [ */ || byte === 0x7b /* { */) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  return false;
+}
+
 function parseJson(bytes: Uint8Array): unknown {
+  if (isTooDeep(bytes)) invalid(`JSON nested more than ${MAX_DEPTH} deep`);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)) as unknown;
   } catch (error) {

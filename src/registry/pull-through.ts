@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Blobs, Stored } from '../content/blobs.ts';
 import type { Content } from '../content/content.ts';
-import type { Generation, Repo } from '../content/keys.ts';
+import { uploadReference, type Generation, type Repo } from '../content/keys.ts';
 import type { Driver } from '../drivers/driver.ts';
 import { isDriverError } from '../drivers/driver.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -63,6 +63,7 @@ export interface PullThroughDeps {
 }
 
 const MAX_REMEMBERED = 10_000;
+const MAX_LIST_BYTES = 8 * 1024 * 1024;
 const SIZE_TTL_MS = 10 * 60_000;
 
 export function isFillReader(found: Stored | FillReader): found is FillReader {
@@ -75,11 +76,14 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   const repoOf = (name: Name): Repo => ({ view: deps.view.uid, name });
   /** What upstream did not have, and until when that is believed; by name and reference. */
   const absent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
-  /** Hosts that did not answer, and until when stale answers are given without asking. */
-  const down = new Map<string, { readonly untilMs: number; readonly error: unknown }>();
+  /** Hosts, or only questions, that got no answer, and until when they are not asked. */
+  const blocks = new LRUCache<string, { readonly untilMs: number; readonly error: unknown }>({ max: MAX_REMEMBERED });
   /** Upstream's word for a size is a right to read too, so it does not hold for ever. */
   const sizes = new LRUCache<string, number>({ max: MAX_REMEMBERED, ttl: SIZE_TTL_MS });
-  const lists = new LRUCache<string, { readonly untilMs: number; readonly value: readonly unknown[] | undefined }>({ max: 1_000 });
+  const lists = new LRUCache<string, { readonly untilMs: number; readonly value: readonly unknown[] | undefined }>({
+    maxSize: MAX_LIST_BYTES,
+    sizeCalculation: ({ value }) => 100 + JSON.stringify(value ?? null).length,
+  });
   const running = new Map<string, Promise<unknown>>();
 
   /** One question at a time per key: those who ask meanwhile share the answer. A waiter that leaves does not end it. */
@@ -103,16 +107,22 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     return undefined;
   }
 
-  /** Asks upstream, and remembers for a while that it does not answer. Only a question that has a stale answer is spared. */
-  async function ask<T>(host: string, work: (upstream: Upstream) => Promise<T>): Promise<T> {
+  /** Why the host, or this question, is not asked for now. */
+  function blockedBy(host: string, key: string): { readonly error: unknown } | undefined {
+    return [host, key].map((of) => blocks.get(of)).find((block) => block !== undefined && nowMs() < block.untilMs);
+  }
+
+  /** Asks upstream, and remembers for a while that there was no answer: of the host where it is the host's trouble, else of this question. */
+  async function ask<T>(host: string, key: string, work: (upstream: Upstream) => Promise<T>): Promise<T> {
     try {
       const answer = await work(deps.upstream(host));
-      down.delete(host);
+      blocks.delete(host);
+      blocks.delete(key);
       return answer;
     } catch (error) {
       if (hasCode(error, 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS')) {
         const waitMs = Math.max(deps.settings(host).negativeTtlMs, (error.retryAfterSeconds ?? 0) * 1000);
-        down.set(host, { untilMs: nowMs() + waitMs, error });
+        blocks.set(isOfHost(error) ? host : key, { untilMs: nowMs() + waitMs, error });
       }
       throw error;
     }
@@ -130,7 +140,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   }
 
   async function fetchManifest(name: Name, reference: string, tags: readonly string[]): Promise<CachedManifest | undefined> {
-    const got = await ask(hostOf(name), (upstream) => upstream.getManifest(pathOf(name), reference));
+    const got = await ask(hostOf(name), `${name}:${reference}`, (upstream) => upstream.getManifest(pathOf(name), reference));
     if (got === undefined) return undefined;
     const facts = upstreamFacts(got, name);
     await store(name, got, facts, tags);
@@ -140,7 +150,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   async function askForTag(name: Name, tag: string): Promise<CachedManifest | undefined> {
     const host = hostOf(name);
     const repo = repoOf(name);
-    const head = await ask(host, (upstream) => upstream.headManifest(pathOf(name), tag));
+    const head = await ask(host, `${name}:${tag}`, (upstream) => upstream.headManifest(pathOf(name), tag));
     // What is kept stays, for when nobody can be asked: a refusal may be a mistake of ours or of theirs.
     if (head === undefined) return rememberAbsent(host, `${name}:${tag}`);
     if (head.digest !== undefined) {
@@ -190,7 +200,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   }
 
   async function publish(repo: Repo, digest: Digest, id: Generation, state: Parameters<Blobs['store']>[2], size: number): Promise<void> {
-    await blobs.reference(digest, repo, id);
+    await blobs.reference(digest, repo, uploadReference(id));
     const shared = await blobs.shareable(digest, size);
     if (shared === undefined) await blobs.store(digest, id, state);
     else await driver.assemblies.discard(state);
@@ -204,7 +214,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
   async function confirm(name: Name, digest: Digest, asker: Asker): Promise<{ readonly size: number | undefined; readonly stored: Stored | undefined } | undefined> {
     const remote = await remoteSize(name, digest, asker);
     if (remote === undefined) return undefined;
-    const shared = await blobs.shareable(digest, remote.size);
+    // Anything may answer 200 to a HEAD: only one that knows the size is believed to know the blob.
+    const shared = remote.size === undefined ? undefined : await blobs.shareable(digest, remote.size);
     const usable = shared !== undefined && (await content.uploads.mount(repoOf(name), digest, shared).catch(unlessFull(true)));
     return { size: remote.size, stored: usable ? shared : undefined };
   }
@@ -214,7 +225,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     const known = sizes.get(key);
     if (known !== undefined) return { size: known };
     if (isAbsent(key)) return undefined;
-    const found = await once(`head ${key}`, asker, () => ask(hostOf(name), (upstream) => upstream.headBlob(pathOf(name), digest)));
+    const found = await once(`head ${key}`, asker, () => ask(hostOf(name), key, (upstream) => upstream.headBlob(pathOf(name), digest)));
     if (found === undefined) return rememberAbsent(hostOf(name), key);
     if (found.size !== undefined) sizes.set(key, found.size);
     return found;
@@ -224,10 +235,10 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     const held = lists.get(key);
     if (held !== undefined && nowMs() < held.untilMs) return held.value;
     const host = hostOf(name);
-    const blocked = down.get(host);
-    if (blocked !== undefined && nowMs() < blocked.untilMs) throw blocked.error;
+    const blocked = blockedBy(host, key);
+    if (blocked !== undefined) throw blocked.error;
     return await once(key, asker, async () => {
-      const value = await ask(host, work);
+      const value = await ask(host, key, work);
       const { ttlMs, negativeTtlMs } = deps.settings(host);
       lists.set(key, { untilMs: nowMs() + (value === undefined ? negativeTtlMs : ttlMs), value });
       return value;
@@ -247,8 +258,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
         if (kept === undefined) throw error;
         return { ...kept, cache: 'stale', warning: warning(`${host} could not be asked; this is what it had ${age(nowMs() - (found?.tag.checkedMs ?? 0))} ago`) };
       };
-      const blocked = down.get(host);
-      if (kept !== undefined && blocked !== undefined && nowMs() < blocked.untilMs) return stale(blocked.error);
+      const blocked = blockedBy(host, `${name}:${tag}`);
+      if (kept !== undefined && blocked !== undefined) return stale(blocked.error);
       try {
         return await once(`tag ${name}:${tag}`, asker, () => askForTag(name, tag));
       } catch (error) {
@@ -274,8 +285,7 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     async blobSize(name, digest, asker) {
       const held = await links.find(repoOf(name), digest);
       if (held !== undefined) return held;
-      const blocked = down.get(hostOf(name));
-      return blocked !== undefined && nowMs() < blocked.untilMs ? undefined : await remoteSize(name, digest, asker);
+      return blockedBy(hostOf(name), `${name}@${digest}`) === undefined ? await remoteSize(name, digest, asker) : undefined;
     },
 
     async blob(name, digest, asker) {
@@ -305,6 +315,13 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       return await list(`referrers ${name}@${subject}`, name, asker, (upstream) => upstream.listReferrers(pathOf(name), subject));
     },
   };
+}
+
+/** No connection, no answer in time, or told to wait: whatever is asked next would fare the same. A bad answer to one question is not that. */
+function isOfHost(error: RegistryError): boolean {
+  const { cause } = error;
+  const broken = typeof cause === 'object' && cause !== null && 'code' in cause && typeof cause.code === 'string' && !(cause instanceof RegistryError);
+  return error.code === 'TOOMANYREQUESTS' || error.code === 'UPSTREAM_TIMEOUT' || error.retryAfterSeconds !== undefined || broken;
 }
 
 /** A full store must not fail a pull: what cannot be written down goes out all the same. */

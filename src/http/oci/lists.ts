@@ -1,5 +1,5 @@
 /** Tags, referrers and the catalogue (distribution-spec end-8, end-12; Docker's `_catalog`). */
-import { MEDIA_TYPES } from '../../oci/manifest.ts';
+import { MEDIA_TYPES, type Descriptor } from '../../oci/manifest.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import type { ViewId } from '../../oci/name.ts';
@@ -26,11 +26,28 @@ export async function getReferrers(x: Exchange, target: Target, text: string, re
   const subject = parseDigest(text);
   const { items, warning } = await registry.lists.referrers(target.view, target.name, subject, x);
   const artifactType = x.query.get('artifactType');
-  const manifests = artifactType === null ? items : items.filter((d) => d.artifactType === artifactType);
+  const wanted = artifactType === null ? items : items.filter((d) => d.artifactType === artifactType);
+  const { page: manifests, more } = cutReferrers(wanted, x.query.get('last'));
   const headers = ['Content-Type', MEDIA_TYPES.ociIndex];
   if (artifactType !== null) headers.push('OCI-Filters-Applied', 'artifactType');
+  if (more) headers.push('Link', nextLink(x, undefined, manifests.at(-1)?.digest));
   if (warning !== undefined) headers.push('Warning', warning);
   x.send(200, headers, JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests }));
+}
+
+/** The spec bounds an answer by the size of a manifest, which is 4 MiB for most clients; the rest comes by Link. */
+const MAX_REFERRERS_CHARACTERS = 4 * 1024 * 1024;
+
+function cutReferrers(all: readonly Descriptor[], last: string | null): { page: Descriptor[]; more: boolean } {
+  const page: Descriptor[] = [];
+  let characters = 0;
+  for (const descriptor of all.toSorted((a, b) => (a.digest < b.digest ? -1 : 1))) {
+    if (last !== null && descriptor.digest <= last) continue;
+    characters += JSON.stringify(descriptor).length + 1;
+    if (characters > MAX_REFERRERS_CHARACTERS && page.length > 0) return { page, more: true };
+    page.push(descriptor);
+  }
+  return { page, more: false };
 }
 
 /** @param viewPrefix the view of a path `/v2/<view>.view/_catalog`, which the names then carry too */
