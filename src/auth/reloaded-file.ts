@@ -5,7 +5,7 @@
 import { open, stat } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
 
-/** What of a logger is used here; pino's fits. */
+/** What of the log is used here. */
 export interface AuthLog {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
