@@ -137,7 +137,7 @@ const auth = map('Who may do what. Without any of it, anybody on this machine ma
 });
 
 const limits = map('Bounds.', {
-  memory: v.optional(size('For the buffers of bodies in flight (a quarter), downloads from upstreams (half) and manifests kept (an eighth), in each process.', { min: 16 * MIB }), '128MiB'),
+  memory: v.optional(size('For the buffers of bodies in flight (a quarter), downloads from upstreams (half), and manifests and small blobs kept (an eighth each), in each process.', { min: 16 * MIB }), '128MiB'),
   manifestBytes: v.optional(size('The largest manifest.', { min: KIB, max: 16 * MIB }), '4MiB'),
   blobBytes: v.optional(size('The largest blob.', { min: 1 }), '64GiB'),
   uploads: v.optional(duration('Uploads that nobody touched for so long are removed.', { min: 1, timer: false }), '1d'),

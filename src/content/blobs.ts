@@ -2,9 +2,10 @@
  * Blobs: bytes under their digest, by generation, in the order of PROTOCOL ("Reading a blob", "Committing").
  * Knows nothing of who may read them; that is a link in a repository.
  */
+import { LRUCache } from 'lru-cache';
 import type { Driver, AssemblyState, Source } from '../drivers/driver.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, digestOf, type Digest } from '../oci/digest.ts';
 import { keys, type Generation, type Repo } from './keys.ts';
 
 /** Bytes that were found, and under which generation. The caller closes the source. */
@@ -34,8 +35,10 @@ export interface Blobs {
   condemned(digest: Digest): Promise<boolean>;
   /** Are there bytes, under whichever generation? */
   readable(digest: Digest, stored: Stored): Promise<boolean>;
-  /** Is this generation going, whatever happens? */
-  doomed(digest: Digest, generation: Generation): Promise<boolean>;
+  /** Should a pusher be told that these bytes are absent: condemned or doomed? Believed for a second; a commit looks for itself. */
+  going(digest: Digest, generation: Generation): boolean | Promise<boolean>;
+  /** Whole bytes of a small blob that is linked; kept in memory. `undefined` where there are none. */
+  small(digest: Digest, stored: Stored): Buffer | Promise<Buffer | undefined>;
   /**
    * The look that ends every commit: `doomed` of this generation first, then its bytes. False: it cannot be relied on.
    */
@@ -51,7 +54,14 @@ export interface Blobs {
   storeBytes(digest: Digest, generation: Generation, bytes: Uint8Array): Promise<string[]>;
 }
 
-export function blobs(driver: Driver): Blobs {
+/** How long it is believed that nobody means to remove some bytes. */
+const FATE_MS = 1_000;
+const MAX_FATES = 10_000;
+
+/** @param smallCacheBytes of small blobs kept in memory */
+export function blobs(driver: Driver, smallCacheBytes: number): Blobs {
+  const fate = new LRUCache<string, boolean>({ max: MAX_FATES, ttl: FATE_MS });
+  const smallBytes = new LRUCache<Digest, Buffer>({ maxSize: smallCacheBytes, sizeCalculation: (bytes) => bytes.length + 128 });
   const LATER = { durable: 'later' } as const;
 
   async function currentOf(digest: Digest): Promise<Generation | undefined> {
@@ -71,6 +81,14 @@ export function blobs(driver: Driver): Blobs {
     }
   }
 
+  async function read(digest: Digest, hint: Generation | undefined, size: number): Promise<{ generation: Generation; bytes: Buffer } | undefined> {
+    for await (const generation of candidates(digest, hint)) {
+      const stored = await driver.get(keys.data(digest, generation), { maxBytes: Math.max(size, 1) });
+      if (stored?.size === size) return { generation, bytes: stored.bytes };
+    }
+    return undefined;
+  }
+
   async function open(digest: Digest, hint: Generation | undefined, size: number): Promise<FoundBlob | undefined> {
     for await (const generation of candidates(digest, hint)) {
       const source = await driver.open(keys.data(digest, generation));
@@ -78,6 +96,20 @@ export function blobs(driver: Driver): Blobs {
       await source?.close();
     }
     return undefined;
+  }
+
+  async function lookAhead(key: string, digest: Digest, generation: Generation): Promise<boolean> {
+    const going = !(await isAbsent(keys.condemned(digest))) || !(await isAbsent(keys.doomed(digest, generation)));
+    fate.set(key, going);
+    return going;
+  }
+
+  async function readSmall(digest: Digest, { generation, size }: Stored): Promise<Buffer | undefined> {
+    const found = await read(digest, generation, size);
+    // Hashed before it is kept: what is in memory is given to everybody.
+    if (found === undefined || digestOf(found.bytes, algorithmOf(digest)) !== digest) return undefined;
+    smallBytes.set(digest, found.bytes);
+    return found.bytes;
   }
 
   async function isAbsent(key: string): Promise<boolean> {
@@ -94,13 +126,7 @@ export function blobs(driver: Driver): Blobs {
   return {
     open,
 
-    async read(digest, hint, size) {
-      for await (const generation of candidates(digest, hint)) {
-        const stored = await driver.get(keys.data(digest, generation), { maxBytes: Math.max(size, 1) });
-        if (stored?.size === size) return { generation, bytes: stored.bytes };
-      }
-      return undefined;
-    },
+    read,
 
     async shareable(digest, size) {
       const generation = await currentOf(digest);
@@ -121,8 +147,13 @@ export function blobs(driver: Driver): Blobs {
       return found !== undefined;
     },
 
-    async doomed(digest, generation) {
-      return !(await isAbsent(keys.doomed(digest, generation)));
+    going(digest, generation) {
+      const key = `${digest}/${generation}`;
+      return fate.get(key) ?? lookAhead(key, digest, generation);
+    },
+
+    small(digest, stored) {
+      return smallBytes.get(digest) ?? readSmall(digest, stored);
     },
 
     async holds(digest, { generation, size }) {

@@ -29,14 +29,14 @@ export interface ContentDeps {
   readonly staleMs: number;
   /** Makes the other workers of this machine `forget` a key; resolves when they have. */
   readonly tell: (key: string) => Promise<void>;
-  /** Bytes of manifests kept in memory. */
+  /** Bytes of manifests kept in memory, and as much of small blobs. */
   readonly manifestCacheBytes: number;
 }
 
 export function content(deps: ContentDeps): Content {
   const { driver, nowMs, newId, staleMs } = deps;
   const cached = { driver, nowMs, staleMs, tell: deps.tell };
-  const blobStore = blobs(driver);
+  const blobStore = blobs(driver, deps.manifestCacheBytes);
   const linkRecords = new CachedRecords<LinkRecord>(cached, 'record');
   const tagRecords = new CachedRecords<TagRecord>(cached, 'tag');
   const manifestRecords = new CachedRecords<ManifestRecord>(cached, 'record');

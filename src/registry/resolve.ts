@@ -132,8 +132,7 @@ export function resolver(deps: ResolverDeps): Resolver {
       const found = await link(view, name, digest);
       if (found !== undefined) {
         // To a pusher a blob that is about to go is absent, here and in every parent: it must be uploaded again.
-        const going = (await content.blobs.condemned(digest)) || (await content.blobs.doomed(digest, found.link.generation));
-        return going ? undefined : { size: found.link.size, answer: found.answer };
+        return (await content.blobs.going(digest, found.link.generation)) ? undefined : { size: found.link.size, answer: found.answer };
       }
       if (policyOf(name) !== 'proxy') return undefined;
       const remote = await pullThrough.blobSize(name, digest, asker).catch((error: unknown) => {

@@ -31,6 +31,10 @@ export async function getBlob(x: Exchange, target: Target, text: string, registr
   if (found.kind === 'fill') return await sendFill(x, found.reader, headers, bodies);
   headers.push(...validators(digest));
   if (preconditionAnswered(x, digest, headers)) return;
+  if (found.link.size <= SMALL_BYTES && x.header('range') === undefined) {
+    const bytes = await registry.content.blobs.small(digest, found.link);
+    if (bytes !== undefined) return x.send(200, [...headers, 'Content-Type', OCTETS], bytes);
+  }
   const { source } = await registry.content.links.open(found.repo, digest, found.link);
   try {
     await sendStored(x, source, digest, headers, bodies);
@@ -77,6 +81,8 @@ async function sendFill(x: Exchange, reader: FillReader, headers: string[], bodi
   }
 }
 
+/** Configurations and other small blobs go out of memory. */
+const SMALL_BYTES = 64 * 1024;
 const OCTETS = 'application/octet-stream';
 
 const validators = (digest: Digest): string[] => ['ETag', `"${digest}"`, 'Accept-Ranges', 'bytes'];
