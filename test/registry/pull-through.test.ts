@@ -320,6 +320,19 @@ describe('pushing over upstream', () => {
   });
 });
 
+describe('pages about the server', () => {
+  it.each([
+    ['healthz', /^ok/],
+    ['readyz', /^ok/],
+    ['metrics', /^umbra_requests_total\{route="manifest",method="GET",status="404"\} 1$/m],
+  ])('/%s', async (page, expected) => {
+    await pull('ghcr.io/org/app/manifests/1');
+    const answer = await fetch(`${umbra.origin}/${page}`);
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).toMatch(expected);
+  });
+});
+
 describe('lists', () => {
   it('tags are the union of the views walked and upstream, in order, each once', async () => {
     for (const tag of ['b', 'C', 'both']) hub.content.addImage('library/app', { tag });
