@@ -7,9 +7,8 @@ import type { RolldownOptions } from 'rolldown';
 const config: RolldownOptions = {
   input: {
     main: 'src/cli/main.ts',
-    // Started as processes and threads of their own, found beside the file that starts them.
+    // Started as processes of their own, found beside the file that starts them.
     worker: 'src/worker.ts',
-    'hash-thread': 'src/content/hash-thread.ts',
   },
   platform: 'node',
   // Native code stays where npm put it.

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
-import { hashes } from './content/hashing.ts';
 import { openDriver, poolThreads } from './storage.ts';
 
 /** Sweeps abandoned uploads. @throws Error where the store cannot be used */
@@ -11,7 +10,7 @@ export async function pruneUploads(config: Config): Promise<{ readonly removed: 
   try {
     await driver.check();
     const newId = (): string => randomBytes(16).toString('hex');
-    const { uploads } = content({ driver, hashes: hashes(1), nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
+    const { uploads } = content({ driver, nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
     return await uploads.sweep(Date.now() - config.limits.uploadsMs);
   } finally {
     await driver.close();

@@ -3,11 +3,9 @@
  * implementations; things are built in order and closed in reverse.
  */
 import { randomBytes } from 'node:crypto';
-import { availableParallelism } from 'node:os';
 import { createAuth } from './auth/auth.ts';
 import type { Config } from './config/config.ts';
 import { content } from './content/content.ts';
-import { hashes } from './content/hashing.ts';
 import { isDriverError } from './drivers/driver.ts';
 import { keepHouse } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
@@ -77,10 +75,8 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const driver = await openDriver(config.storage, poolThreads(deps.env));
   closing.push(() => driver.close());
   await driver.check().catch(unlessFull);
-  const hashing = hashes(availableParallelism());
-  closing.push(() => hashing.close());
   const store = content({
-    driver, hashes: hashing, nowMs, newId,
+    driver, nowMs, newId,
     staleMs: config.tagStalenessMs,
     tell: (key) => group.broadcast('forget', key),
     manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE),

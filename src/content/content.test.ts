@@ -7,7 +7,7 @@ import type { Name } from '../oci/name.ts';
 import { scriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from './content.ts';
 import { keys, type Repo, type ViewUid } from './keys.ts';
-import { hashes, type RunningHash } from './hashing.ts';
+import type { RunningHash } from './running-hash.ts';
 import type { Need } from './manifests.ts';
 import type { Poured } from './uploads.ts';
 
@@ -23,14 +23,14 @@ beforeEach(() => {
   nowMs = 1_000_000;
   ids = 0;
   driver = memoryDriver({ clock: () => nowMs });
-  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
+  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
 });
 
 /** Gives a text to an upload, as a request would. */
 function pour(text: string, poured: Poured = {}): (appender: Appender, hash: RunningHash) => Promise<Poured> {
   return async (appender, hash) => {
     const bytes = Buffer.from(text);
-    await hash.update({ bytes, release: () => undefined }, bytes.length);
+    hash.update(bytes);
     await appender.write(bytes);
     return poured;
   };
@@ -114,7 +114,7 @@ describe('pushing', () => {
 
   it('a hash goes on only over the bytes it was made of, not over as many of others', async () => {
     const script = scriptedDriver(driver);
-    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => 'y'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => 'y'.repeat(20), staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 });
     const session = await slow.uploads.create(repo, 'sha256');
     // The one writes "good" and is held up before it says so; the other, from the same state, writes "evil" and is done.
     const held = script.hold('before', 'put', keys.uploadState(session.id));
@@ -131,7 +131,7 @@ describe('pushing', () => {
   it('chunks that another process took are hashed again at the end', async () => {
     const session = await store.uploads.create(repo, 'sha256');
     const first = await store.uploads.append(session, pour('one '));
-    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const elsewhere = content({ driver, nowMs: () => nowMs, newId: () => 'x'.repeat(20), staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 });
     const second = await elsewhere.uploads.append(first, pour('two '));
     expect(second.digest).toBeUndefined();
     const third = await store.uploads.append(second, pour('three'));
@@ -256,7 +256,7 @@ describe('bytes that the collector means to remove', () => {
 describe('finishing an upload', () => {
   it('is written down before the bytes become a blob, so that a sweeper knows', async () => {
     const script = scriptedDriver(driver);
-    const watched = content({ driver: script, nowMs: () => nowMs, newId: () => 'w'.repeat(20), staleMs: 0, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const watched = content({ driver: script, nowMs: () => nowMs, newId: () => 'w'.repeat(20), staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 });
     const session = await watched.uploads.append(await watched.uploads.create(repo, 'sha256'), pour('bytes'));
     const digest = digestOf(Buffer.from('bytes'));
     const held = script.hold('before', 'assembly.complete', /^/);
@@ -283,7 +283,7 @@ describe('memory', () => {
     const config = await upload('config');
     const digest = await push(imageOf(config, []), [config], ['latest']);
     const script = scriptedDriver(driver);
-    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => `s${String(++ids).padStart(19, '0')}`, staleMs: 60_000, hashes: hashes(1), tell: async () => undefined, manifestCacheBytes: 1024 });
+    const slow = content({ driver: script, nowMs: () => nowMs, newId: () => `s${String(++ids).padStart(19, '0')}`, staleMs: 60_000, tell: async () => undefined, manifestCacheBytes: 1024 });
     const held = script.hold('after', 'get', keys.manifest(repo, digest));
     const reading = slow.manifests.find(repo, digest);
     await held.reached;

@@ -2,7 +2,6 @@
 import type { Driver } from '../drivers/driver.ts';
 import { blobs, type Blobs } from './blobs.ts';
 import { CachedRecords } from './cached.ts';
-import type { Hashes } from './hashing.ts';
 import { links, type Links } from './links.ts';
 import { manifests, type Manifests } from './manifests.ts';
 import type { GoneRecord, LinkRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
@@ -22,7 +21,6 @@ export interface Content {
 export interface ContentDeps {
   readonly driver: Driver;
   readonly nowMs: () => number;
-  readonly hashes: Hashes;
   /** A fresh identity, never given twice, of 16 to 64 of [a-z0-9]. */
   readonly newId: () => string;
   /** How long a record is believed that nobody said was written over. */
@@ -51,7 +49,7 @@ export function content(deps: ContentDeps): Content {
   });
   return {
     blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore,
-    uploads: uploads({ driver, blobs: blobStore, links: linkStore, hashes: deps.hashes, newId }),
+    uploads: uploads({ driver, blobs: blobStore, links: linkStore, newId }),
     forget: (key) => {
       for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone]) records.forget(key);
     },

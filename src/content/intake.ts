@@ -4,12 +4,11 @@
  */
 import type { Appender } from '../drivers/driver.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { RunningHash } from './hashing.ts';
+import type { RunningHash } from './running-hash.ts';
 
 /** A buffer on loan. */
 export interface Slab {
-  /** May be replaced by another view while the memory is on loan to another thread. */
-  bytes: Buffer;
+  readonly bytes: Buffer;
   /** Gives it back; once is enough, twice does no harm. */
   release(): void;
 }
@@ -36,7 +35,7 @@ export interface IntakeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Buffers of one body at once: one that fills, one being hashed, one being written, one in between. */
+/** Buffers of one body at once: one that fills, one being written, and some between, for a disk that takes its time now and then. */
 export const SLABS_PER_BODY = 4;
 
 export class Intake {
@@ -78,10 +77,7 @@ export class Intake {
     this.#slab = undefined;
     this.#filled = 0;
     this.#inFlight++;
-    const hashed = this.#options.hash.update(slab, length);
-    // Updates settle in the order of their calls, and so the writes come in order.
-    const written = hashed === undefined ? this.#write(slab, length) : hashed.then(() => this.#write(slab, length));
-    written.then(
+    this.#write(slab.bytes.subarray(0, length)).then(
       () => this.#done(slab),
       (error: unknown) => this.#done(slab, { error }),
     );
@@ -113,10 +109,10 @@ export class Intake {
       this.#slab ??= this.#inFlight < SLABS_PER_BODY ? this.#options.slabs.tryTake(this.#atMost(chunk.length - offset)) : undefined;
       if (this.#slab === undefined) return offset;
       const { bytes } = this.#slab;
-      const piece = chunk.subarray(offset, offset + bytes.length - this.#filled);
-      bytes.set(piece, this.#filled);
-      this.#filled += piece.length;
-      offset += piece.length;
+      const count = Math.min(chunk.length - offset, bytes.length - this.#filled);
+      bytes.set(count === chunk.length ? chunk : chunk.subarray(offset, offset + count), this.#filled);
+      this.#filled += count;
+      offset += count;
       if (this.#filled === bytes.length) this.flush();
     }
     return offset;
@@ -138,9 +134,10 @@ export class Intake {
     if (this.#options.slabs.contended) this.flush();
   }
 
-  async #write(slab: Slab, length: number): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    await this.#options.appender.write(slab.bytes.subarray(0, length));
+  async #write(bytes: Uint8Array): Promise<void> {
+    const written = this.#options.appender.write(bytes);
+    this.#options.hash.update(bytes); // while the write is under way in another thread
+    await written;
   }
 
   #done(slab: Slab, failure?: { readonly error: unknown }): void {

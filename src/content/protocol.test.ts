@@ -12,7 +12,6 @@ import type { Name } from '../oci/name.ts';
 import { atEveryCrash } from '../../test/support/every-crash.ts';
 import { scriptedDriver, type Operation, type ScriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from './content.ts';
-import { hashes } from './hashing.ts';
 import { keys, uploadReference, type Generation, type Repo, type ViewUid } from './keys.ts';
 import type { Commit, Need } from './manifests.ts';
 
@@ -27,7 +26,7 @@ const configDigest = digestOf(CONFIG);
 function worker(driver: Driver, name: string, siblings: Content[] = []): Content {
   let ids = 0;
   const own: Content = content({
-    driver, hashes: hashes(1), nowMs: () => 1_000_000, staleMs: 60_000, manifestCacheBytes: 1024 * 1024,
+    driver, nowMs: () => 1_000_000, staleMs: 60_000, manifestCacheBytes: 1024 * 1024,
     newId: () => `${name}${String(++ids).padStart(18, '0')}`,
     tell: async (key) => siblings.filter((sibling) => sibling !== own).forEach((sibling) => sibling.forget(key)),
   });
@@ -39,7 +38,7 @@ async function upload(store: Content, bytes: Buffer, into: Repo = repo): Promise
   const digest = digestOf(bytes);
   const session = await store.uploads.create(into, 'sha256');
   const poured = await store.uploads.append(session, async (appender, hash) => {
-    await hash.update({ bytes, release: () => undefined }, bytes.length);
+    hash.update(bytes);
     await appender.write(bytes);
     return {};
   });

@@ -7,7 +7,7 @@ import { isDriverError, type Appender, type AssemblyState, type Driver } from '.
 import { algorithmOf, digestOf, finishHash, newHash, type Algorithm, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Blobs, Stored } from './blobs.ts';
-import type { Hashes, RunningHash } from './hashing.ts';
+import { runningHash, type RunningHash } from './running-hash.ts';
 import { keys, uploadReference, type Generation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
 
@@ -58,7 +58,6 @@ export interface UploadsDeps {
   readonly driver: Driver;
   readonly blobs: Blobs;
   readonly links: Links;
-  readonly hashes: Hashes;
   readonly newId: () => string;
 }
 
@@ -67,7 +66,7 @@ const MAX_RUNNING_HASHES = 1_000;
 const ID = /^[a-z0-9]{16,64}$/;
 
 export function uploads(deps: UploadsDeps): Uploads {
-  const { driver, blobs, links, hashes, newId } = deps;
+  const { driver, blobs, links, newId } = deps;
   /** With what they are of: a hash goes on only over the very bytes that it was made of, never over as many of others. */
   const running = new LRUCache<string, { readonly hash: RunningHash; readonly of: string }>({ max: MAX_RUNNING_HASHES });
 
@@ -77,7 +76,7 @@ export function uploads(deps: UploadsDeps): Uploads {
 
   /** The hash of what the session holds so far, going on where this process left it; else unknown. */
   function hashFor(session: Session): RunningHash | undefined {
-    if (session.assembly.offset === 0) return hashes.start(session.algorithm);
+    if (session.assembly.offset === 0) return runningHash(session.algorithm);
     const held = running.get(session.id);
     running.delete(session.id);
     return held?.of === identityOf(session.assembly) ? held.hash : undefined;
@@ -163,7 +162,7 @@ export function uploads(deps: UploadsDeps): Uploads {
     },
 
     async append(session, pour) {
-      const hash = hashFor(session) ?? hashes.start(session.algorithm);
+      const hash = hashFor(session) ?? runningHash(session.algorithm);
       const whole = hash.length === session.assembly.offset;
       const appender = await driver.assemblies.append(session.assembly).catch(conflict(session));
       let poured: Poured;
@@ -176,7 +175,7 @@ export function uploads(deps: UploadsDeps): Uploads {
       const assembly = await appender.finish().catch(conflict(session));
       // More bytes: what was found out of those before does not hold any more.
       const { id, view, name, algorithm } = session;
-      const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: await hash.digest() } : {}) };
+      const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: hash.digest() } : {}) };
       await save(next);
       if (whole) running.set(session.id, { hash, of: identityOf(assembly) });
       if (poured.failure !== undefined) throw poured.failure;

@@ -1,6 +1,6 @@
 /** What endpoints need to give and take bodies: the pool, the bounds, and the exchange's own account of bytes. */
 import { randomBytes } from 'node:crypto';
-import type { RunningHash } from '../content/hashing.ts';
+import type { RunningHash } from '../content/running-hash.ts';
 import type { Appender, ByteRange, Source } from '../drivers/driver.ts';
 import type { Timers } from '../workers/timers.ts';
 import type { BufferPool } from './buffers.ts';

@@ -147,9 +147,7 @@ export class BufferPool {
   }
 
   #release(slab: PooledSlab): void {
-    // Moved to another thread that died with it: nothing to keep.
-    if (slab.bytes.length === slab.size) this.#free.get(slab.size)?.push(slab.bytes);
-    else this.#allocatedBytes -= slab.size;
+    this.#free.get(slab.bytes.length)?.push(slab.bytes);
     for (const waiter of this.#waiting) {
       const next = this.#acquire(waiter.size);
       if (next === undefined) return;
@@ -170,14 +168,12 @@ export class BufferPool {
 }
 
 class PooledSlab implements Slab {
-  bytes: Buffer;
-  readonly size: number;
+  readonly bytes: Buffer;
   readonly #giveBack: (slab: PooledSlab) => void;
   #released = false;
 
   constructor(bytes: Buffer, giveBack: (slab: PooledSlab) => void) {
     this.bytes = bytes;
-    this.size = bytes.length;
     this.#giveBack = giveBack;
   }
 

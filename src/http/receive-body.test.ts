@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hashes, type Hashes, type RunningHash } from '../content/hashing.ts';
+import { runningHash, type RunningHash } from '../content/running-hash.ts';
 import type { Slab } from '../content/intake.ts';
 import { DriverError, type Appender, type AssemblyState, type Driver } from '../drivers/driver.ts';
 import { memoryDriver } from '../drivers/memory.ts';
@@ -19,7 +19,6 @@ const BLOB = randomBytes(5 * MIB + 4321);
 
 let pool: BufferPool;
 let timers: ManualTimers;
-let hashing: Hashes;
 let server: TestServer;
 let driver: Driver;
 let hash: RunningHash;
@@ -32,7 +31,6 @@ let appending: (appender: Appender) => Appender;
 beforeEach(async () => {
   timers = new ManualTimers();
   pool = new BufferPool({ maxBytes: 4 * MIB, idleMs: 1, timers: new ManualTimers() });
-  hashing = hashes(2);
   driver = memoryDriver();
   received = 0;
   options = {};
@@ -63,7 +61,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await server.close();
   await Promise.allSettled(server.outcomes);
-  await hashing.close();
   pool.close();
   if (pool.allocatedBytes > 0) throw new Error(`${pool.allocatedBytes} bytes of buffers did not come back`);
   if (timers.pending.length > 0) throw new Error('a timer was left running');
@@ -71,7 +68,7 @@ afterEach(async () => {
 
 /** A new upload. */
 function begin(): void {
-  hash = hashing.start('sha256');
+  hash = runningHash('sha256');
   state = driver.assemblies.create(`uploads/${++uploads}`);
 }
 
@@ -113,7 +110,7 @@ describe('a whole body', () => {
       client.end(bytes);
       await finished(client);
       expect((await stored()).equals(bytes)).toBe(true);
-      expect(await hash.digest()).toBe(digestOf(bytes));
+      expect(hash.digest()).toBe(digestOf(bytes));
     }
     expect(await outcome(0)).toEqual({ bytes: size });
     expect(await outcome(1)).toEqual({ bytes: size });
@@ -131,7 +128,7 @@ describe('a whole body', () => {
       await finished(client);
     }
     expect((await stored()).equals(BLOB)).toBe(true);
-    expect(await hash.digest()).toBe(digestOf(BLOB));
+    expect(hash.digest()).toBe(digestOf(BLOB));
   });
 
   it('comes from many more clients at once than there are buffers', async () => {
@@ -139,7 +136,7 @@ describe('a whole body', () => {
     await server.close();
     const ended: AssemblyState[] = [];
     server = await serve(async (req, res) => {
-      const running = hashing.start('sha256');
+      const running = runningHash('sha256');
       const appender = await driver.assemblies.append(driver.assemblies.create(`uploads/${Math.random()}`));
       await receiveBody(req, appender, running, { pool, timers, stallMs: 60_000, maxBytes: 100 * MIB, received: () => undefined });
       const end = await appender.finish();
@@ -156,7 +153,7 @@ describe('a whole body', () => {
       }),
     );
     expect(ended).toHaveLength(40);
-    for (const running of digests.values()) expect(await running.digest()).toBe(digestOf(bytes));
+    for (const running of digests.values()) expect(running.digest()).toBe(digestOf(bytes));
     expect(pool.allocatedBytes).toBeLessThanOrEqual(4 * MIB);
   });
 });
@@ -170,12 +167,12 @@ describe('a body that breaks off', () => {
     expect(await outcome()).toEqual({ bytes: 3 * MIB + 7, failure: expect.any(ClientLeft) });
     while (state.offset === 0) await new Promise(setImmediate);
     expect(state.offset).toBe(3 * MIB + 7);
-    expect(await hash.digest()).toBe(digestOf(BLOB.subarray(0, 3 * MIB + 7)));
+    expect(hash.digest()).toBe(digestOf(BLOB.subarray(0, 3 * MIB + 7)));
     const rest = put();
     rest.end(BLOB.subarray(3 * MIB + 7));
     await finished(rest);
     expect((await stored()).equals(BLOB)).toBe(true);
-    expect(await hash.digest()).toBe(digestOf(BLOB));
+    expect(hash.digest()).toBe(digestOf(BLOB));
   });
 
   it('of a client that gives nothing is cut off, and what came is kept', async () => {
@@ -228,7 +225,7 @@ describe('a body that breaks off', () => {
     go.resolve();
     await finished(client);
     expect(await outcome()).toEqual({ bytes: BLOB.length });
-    expect(await hash.digest()).toBe(digestOf(BLOB));
+    expect(hash.digest()).toBe(digestOf(BLOB));
   });
 });
 
@@ -292,9 +289,9 @@ it('a client that idles with a buffer half full lets it go when others need it',
   const other = put();
   other.end(BLOB);
   await finished(other);
-  expect(await hash.digest()).toBe(digestOf(BLOB));
+  expect(hash.digest()).toBe(digestOf(BLOB));
   slow.end(BLOB.subarray(1000, 2000));
   await finished(slow);
-  expect(await slowHash.digest()).toBe(digestOf(BLOB.subarray(0, 2000)));
+  expect(slowHash.digest()).toBe(digestOf(BLOB.subarray(0, 2000)));
   for (const slab of taken) slab.release();
 });

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Intake, SLABS_PER_BODY } from '../content/intake.ts';
-import type { RunningHash } from '../content/hashing.ts';
+import type { RunningHash } from '../content/running-hash.ts';
 import type { Appender } from '../drivers/driver.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Timers } from '../workers/timers.ts';

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { content } from '../content/content.ts';
-import { hashes } from '../content/hashing.ts';
 import type { ViewUid } from '../content/keys.ts';
 import { memoryDriver } from '../drivers/memory.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -19,7 +18,7 @@ async function stocked(names: Readonly<Record<string, readonly string[]>>): Prom
   const driver = memoryDriver();
   let ids = 0;
   const store = content({
-    driver, hashes: hashes(1), nowMs: () => 0, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024,
+    driver, nowMs: () => 0, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024,
   });
   for (const [view, own] of Object.entries(names)) {
     for (const name of own) {

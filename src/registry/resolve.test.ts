@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { content } from '../content/content.ts';
-import { hashes } from '../content/hashing.ts';
 import { memoryDriver } from '../drivers/memory.ts';
 import { digestOf } from '../oci/digest.ts';
 import { readManifest } from '../oci/manifest.ts';
@@ -38,7 +37,7 @@ describe('resolving', () => {
         const driver = memoryDriver();
         let ids = 0;
         const store = content({
-          driver, hashes: hashes(1), nowMs: () => 0, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 60_000, tell: async () => undefined, manifestCacheBytes: 10_000,
+          driver, nowMs: () => 0, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 60_000, tell: async () => undefined, manifestCacheBytes: 10_000,
         });
         // A local name: upstream is never asked, so there is none.
         const resolve = resolver({ content: store, views, policies: new Map(), pullThrough: {} as PullThrough });
