@@ -3,7 +3,7 @@
  * Resolves with the exit code after a signal.
  */
 import { fileURLToPath } from 'node:url';
-import type { Config } from './config/config.ts';
+import type { Config, StorageConfig } from './config/config.ts';
 import { packConfig } from './config/transfer.ts';
 import { parseLevel, type LogOptions } from './observe/log.ts';
 import type { Server } from './server.ts';
@@ -81,10 +81,23 @@ function stopSignal(): Promise<string> {
 
 function* describe(config: Config): Iterable<string> {
   const { storage, upstreams } = config;
-  yield `umbra: storage ${storage.driver === 'memory' ? 'memory (gone when the program ends)' : storage.root}`;
+  yield `umbra: storage ${spellStorage(storage)}`;
   const asked = upstreams.filter(({ policy }) => policy === 'proxy').map(({ host }) => host);
   yield `umbra: upstreams ${asked.length === 0 ? 'none' : asked.join(', ')}`;
   if (!config.auth.configured) yield 'umbra: no auth is configured: anybody on this machine may push';
+}
+
+function spellStorage(storage: StorageConfig): string {
+  switch (storage.driver) {
+    case 'memory':
+      return 'memory (gone when the program ends)';
+    case 'filesystem':
+      return storage.root;
+    case 'swift':
+      return `swift container ${storage.container}`;
+    case 's3':
+      return `s3 bucket ${storage.bucket}`;
+  }
 }
 
 function spell(addresses: Server['addresses']): string {

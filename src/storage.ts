@@ -16,6 +16,9 @@ export async function openDriver(storage: Config['storage'], threads: number): P
       const { openFilesystem } = await import('./drivers/filesystem.ts');
       return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(threads / 2)) });
     }
+    case 'swift':
+    case 's3':
+      throw new Error(`storage.driver ${storage.driver} is being built`);
   }
 }
 

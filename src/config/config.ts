@@ -80,12 +80,74 @@ export interface RuleConfig {
   readonly may: readonly Action[];
 }
 
+/** Who we are to Keystone (or to TempAuth), and where it answers. */
+export type OpenStackAuth =
+  | { readonly kind: 'password'; readonly url: string; readonly username: string; readonly password: Secret; readonly userDomain: string; readonly project: string; readonly projectDomain: string }
+  /** By id, or by name with the user that it belongs to. */
+  | { readonly kind: 'application-credential'; readonly url: string; readonly id: string; readonly secret: Secret }
+  | { readonly kind: 'application-credential'; readonly url: string; readonly name: string; readonly username: string; readonly userDomain: string; readonly secret: Secret }
+  | { readonly kind: 'trust'; readonly url: string; readonly username: string; readonly password: Secret; readonly userDomain: string; readonly trustId: string }
+  /** Swift's own TempAuth, version 1; `username` is `account:user`. */
+  | { readonly kind: 'tempauth'; readonly url: string; readonly username: string; readonly password: Secret };
+
+/** A cache of whole blobs on a local disk, before an object store. */
+export interface DiskConfig {
+  readonly root: string;
+  readonly maxBytes: number;
+}
+
+export interface SwiftStorage {
+  readonly driver: 'swift';
+  readonly container: string;
+  /** Before every key; '' or ending in `/`. */
+  readonly prefix: string;
+  /** Undefined: the only one of the catalogue. */
+  readonly region: string | undefined;
+  readonly interface: 'public' | 'internal';
+  readonly auth: OpenStackAuth;
+  /** The most that one segment holds. */
+  readonly segmentBytes: number;
+  readonly tempUrlKey: Secret | undefined;
+  readonly redirect: boolean;
+  /** PEM text of extra authorities, for Keystone and Swift. */
+  readonly ca: string | undefined;
+  /** Certificates are not checked. */
+  readonly insecure: boolean;
+  readonly disk: DiskConfig | undefined;
+}
+
+export interface S3Storage {
+  readonly driver: 's3';
+  /** Undefined: AWS, by region. */
+  readonly endpoint: string | undefined;
+  readonly region: string;
+  readonly bucket: string;
+  /** Before every key; '' or ending in `/`. */
+  readonly prefix: string;
+  /** Undefined: the default credential chain of AWS. */
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
+  /** `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`. */
+  readonly pathStyle: boolean;
+  readonly redirect: boolean;
+  /** Undefined: found out at start. */
+  readonly claims: 'strict' | 'settle' | undefined;
+  readonly ca: string | undefined;
+  readonly insecure: boolean;
+  readonly disk: DiskConfig | undefined;
+}
+
+export type StorageConfig = { readonly driver: 'filesystem'; readonly root: string } | { readonly driver: 'memory' } | SwiftStorage | S3Storage;
+
 export interface Config {
   /** Resolved: at least 1; memory storage always 1. */
   readonly workers: number;
   readonly listeners: readonly ListenerConfig[];
   readonly trustedProxies: readonly string[];
-  readonly storage: { readonly driver: 'filesystem'; readonly root: string } | { readonly driver: 'memory' };
+  readonly storage: StorageConfig;
+  /** Where the view `upstream` lives; undefined: in `storage` with the others. */
+  readonly upstreamStorage: StorageConfig | undefined;
+  /** Makes claims strict on a store that has no lock of its own. */
+  readonly coordination: { readonly driver: 'postgres'; readonly url: Secret } | undefined;
   readonly views: { readonly hostSuffix: string | undefined; readonly define: readonly ViewConfig[] };
   readonly tagStalenessMs: number;
   readonly upstreams: readonly UpstreamConfig[];

@@ -3,7 +3,7 @@
  * the value comes from. Secrets show as `***`.
  */
 import { Secret } from './config.ts';
-import type { Config } from './config.ts';
+import type { Config, StorageConfig } from './config.ts';
 import type { Loaded } from './load.ts';
 import { formatDuration, formatSize } from './quantity.ts';
 
@@ -87,7 +87,7 @@ export function inWords({
       mirror,
     })),
     trustedProxies,
-    storage: { ...storage },
+    storage: wordsOfStorage(storage),
     views: { hostSuffix: views.hostSuffix, define: Object.fromEntries(views.define.map(({ id, parents }) => [id, { parents }])) },
     tagStaleness: formatDuration(tagStalenessMs),
     upstreams: Object.fromEntries(
@@ -148,4 +148,9 @@ function isList(value: Words | readonly string[] | readonly Words[]): value is r
 
 function isTexts(list: readonly string[] | readonly Words[]): list is readonly string[] {
   return typeof list[0] !== 'object';
+}
+
+/** What of a store can be said in the words of the file. */
+function wordsOfStorage(storage: StorageConfig): Words {
+  return storage.driver === 'filesystem' ? { driver: storage.driver, root: storage.root } : { driver: storage.driver };
 }

@@ -82,6 +82,8 @@ describe('without a file', () => {
       views: { hostSuffix: undefined, define: [] },
       tagStalenessMs: 1000,
       upstreams: [{ host: 'docker.io', url: 'https://registry-1.docker.io', ...upstream }, ...hosts.map((host) => ({ host, url: `https://${host}`, ...upstream }))],
+      upstreamStorage: undefined,
+      coordination: undefined,
       fillDetachedMs: 60_000,
       auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), anonymous: 'push', users: [], htpasswd: undefined, rules: [] },
       limits: { memoryBytes: 128 * 2 ** 20, manifestBytes: 4 * 2 ** 20, blobBytes: 64 * 2 ** 30, uploadsMs: 86_400_000, stallMs: 60_000, drainMs: 30_000 },

@@ -52,6 +52,8 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
     listeners: settings.listeners.map((listener, i) => resolveListener(listener, ['listeners', i], files)),
     trustedProxies: settings.trustedProxies,
     storage: storage.driver === 'memory' ? { driver: 'memory' } : { driver: 'filesystem', root },
+    upstreamStorage: undefined,
+    coordination: undefined,
     views: {
       hostSuffix: views.hostSuffix,
       define: Object.entries(views.define).map(([id, { parents }]) => ({ id: id as ViewId, parents })), // the schema checked the keys

@@ -76,29 +76,57 @@ export interface Appender {
    * flight. The chunk must not be changed until the promise settles, and may be reused afterwards.
    */
   write(chunk: Uint8Array): Promise<void>;
+  /**
+   * Where bytes become readable by the piece (object stores, whose pieces are segments): what can be read by now, in
+   * any process, by opening this state. Elsewhere absent: what was written can be read.
+   */
+  landed?(): AssemblyState;
   /** Ends the attempt and returns the new state with everything written; on a filesystem not yet durable. */
   finish(): Promise<AssemblyState>;
   /** Gives the attempt up; the state it began from stays good where nobody else went on from it. */
   abandon(): Promise<void>;
 }
 
+export interface AppendOptions extends CallOptions {
+  /** Called whenever `landed()` has more to say. */
+  readonly onLanded?: (() => void) | undefined;
+}
+
 /**
  * Multi-part writing that becomes visible in one step (filesystem: file and rename; object stores: segments).
- * Each attempt owns the bytes from its beginning: an attempt begun later takes them over, and the earlier one's
- * next write, finish or complete fails with DriverError `superseded`.
+ * Where `exclusive`, each attempt owns the bytes from its beginning: an attempt begun later takes them over, and the
+ * earlier one's next write, finish or complete fails with DriverError `superseded`. Elsewhere attempts stand side by
+ * side under ids of their own, and whoever records states decides which of them counts (PROTOCOL "Upload sessions").
  */
 export interface Assemblies {
+  readonly exclusive: boolean;
   /** A fresh state; writes nothing. */
   create(prefix: string): AssemblyState;
-  append(state: AssemblyState, options?: CallOptions): Promise<Appender>;
+  append(state: AssemblyState, options?: AppendOptions): Promise<Appender>;
   /** Reads what finished attempts gathered. Where `growing`, what the running attempt wrote so far is readable too. */
   open(state: AssemblyState, options?: CallOptions): Promise<Source | undefined>;
-  /** Makes the bytes visible at `key`; durable after `sync([key])`. Consumes the state. */
+  /**
+   * Makes the bytes visible at `key`; durable after `sync([key])`. Consumes the state. DriverError `superseded` where
+   * the assembly was discarded meanwhile.
+   */
   complete(state: AssemblyState, key: string, options?: CallOptions): Promise<Stat>;
-  /** Removes everything under the prefix that the driver made. */
+  /** Removes everything under the prefix that the driver made, but for the bytes of a completed object. */
   discard(state: AssemblyState, options?: CallOptions): Promise<void>;
-  /** Whether `open` on a running attempt's state shows bytes as they are written, in every process of the machine. */
+  /**
+   * Whether `open` on a running attempt's state shows bytes as they are written, in every process of the machine.
+   * Where not, its appender has `landed`.
+   */
   readonly growing: boolean;
+  /**
+   * Where an attempt can leave bytes that no state names (object stores): removes those that nobody touched since
+   * `beforeMs`, by the store's clock. `inUse` tells whether a session still stands under the prefix that `create` was given.
+   */
+  sweep?(options: SweepOptions): Promise<{ readonly removed: number }>;
+}
+
+export interface SweepOptions extends CallOptions {
+  readonly beforeMs: number;
+  readonly inUse: (prefix: string) => Promise<boolean>;
 }
 
 /** The outcome of a claim: whoever claimed first is the winner, everybody learns the value. */
@@ -137,6 +165,8 @@ export interface Driver {
    */
   readonly stampNow?: (key: string) => string;
   readonly assemblies: Assemblies;
+  /** The store's clock now, milliseconds since the epoch: what ages of its objects are compared with. Absent: this machine's. */
+  clock?(options?: CallOptions): Promise<number>;
   /** A signed URL a client may be sent to, where the store has such a thing. */
   redirect?(key: string, options?: CallOptions): Promise<string | undefined>;
   /** Is the store usable, for reading and writing? Rejects with the reason. */

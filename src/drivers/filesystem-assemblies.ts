@@ -31,6 +31,7 @@ export interface FilesystemParts {
 
 export class FilesystemAssemblies implements Assemblies {
   readonly growing = true;
+  readonly exclusive = true;
   readonly #parts: FilesystemParts;
 
   constructor(parts: FilesystemParts) {

@@ -11,6 +11,7 @@ import { statOf, type MemoryTree } from './memory-tree.ts';
 
 export class MemoryAssemblies implements Assemblies {
   readonly growing = true;
+  readonly exclusive = true;
   readonly #tree: MemoryTree;
   #attempts = 0;
 

@@ -161,6 +161,7 @@ export function fullAfter(driver: Driver, bytes: number, fails: 'append' | 'writ
   const full = (): DriverError => new DriverError('full', 'no space left on device');
   let left = bytes;
   const assemblies: Assemblies = {
+    exclusive: driver.assemblies.exclusive,
     growing: driver.assemblies.growing,
     create: (prefix) => driver.assemblies.create(prefix),
     open: async (state, options) => driver.assemblies.open(state, options),

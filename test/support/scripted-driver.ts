@@ -255,6 +255,10 @@ class ScriptedAssemblies implements Assemblies {
     this.#inner = inner;
   }
 
+  get exclusive(): boolean {
+    return this.#inner.exclusive;
+  }
+
   get growing(): boolean {
     return this.#inner.growing;
   }
