@@ -1,16 +1,18 @@
 /** What a running server does by itself every hour, on one of its workers: sweeping abandoned uploads. */
-import type { Uploads } from './content/uploads.ts';
 import type { Group, Following, Leading } from './workers/group.ts';
 import type { Timers } from './workers/timers.ts';
 
+export interface Swept {
+  readonly removed: number;
+  readonly kept: number;
+}
+
 export interface HousekeepingDeps {
-  readonly uploads: Pick<Uploads, 'sweep'>;
-  /** Uploads untouched for longer are swept. */
-  readonly uploadsMs: number;
+  /** Of every store; an aborted signal ends it early. */
+  readonly sweep: (signal: AbortSignal) => Promise<Swept>;
   readonly group: Group;
   readonly timers: Timers;
-  readonly nowMs: () => number;
-  readonly swept: (outcome: { readonly removed: number; readonly kept: number }) => void;
+  readonly swept: (outcome: Swept) => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -18,7 +20,7 @@ const EVERY_MS = 60 * 60 * 1000;
 
 /** Begins at once, and goes on until closed. A worker that dies is followed by another. */
 export async function keepHouse(deps: HousekeepingDeps): Promise<{ close(): Promise<void> }> {
-  const { group, timers, nowMs } = deps;
+  const { group, timers } = deps;
   const closing = new AbortController();
   let closed = false;
   let cancel = (): void => undefined;
@@ -27,7 +29,7 @@ export async function keepHouse(deps: HousekeepingDeps): Promise<{ close(): Prom
 
   const sweep = async (): Promise<void> => {
     try {
-      deps.swept(await deps.uploads.sweep(nowMs() - deps.uploadsMs, closing.signal));
+      deps.swept(await deps.sweep(closing.signal));
     } catch (error) {
       deps.failed(error);
     }

@@ -4,10 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createAuth } from './auth/auth.ts';
-import type { Config } from './config/config.ts';
+import type { Config, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
 import { isDriverError } from './drivers/driver.ts';
-import { keepHouse } from './housekeeping.ts';
+import { keepHouse, type Swept } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
 import { BufferPool } from './http/buffers.ts';
 import { trustedProxies } from './http/client-address.ts';
@@ -19,7 +19,8 @@ import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { measureProcess } from './observe/process-metrics.ts';
 import { registry } from './registry/registry.ts';
-import { openDriver, poolThreads } from './storage.ts';
+import { oneStore, storesWithCache, type Store, type Stores } from './registry/stores.ts';
+import { openStore, poolThreads, type StorageDeps } from './storage.ts';
 import type { FillEvent } from './upstream/fill-event.ts';
 import { fills } from './upstream/fills.ts';
 import { upstreams } from './upstream/set.ts';
@@ -44,10 +45,11 @@ export interface ServerDeps {
   readonly nowMs: () => number;
 }
 
-/** How `limits.memory` is divided: bodies of clients, downloads from upstreams, manifests kept. */
+/** How `limits.memory` is divided: bodies of clients, downloads from upstreams, manifests kept; and as much again for object stores. */
 const POOL_SHARE = 1 / 4;
 const FILL_SHARE = 1 / 2;
 const MANIFEST_CACHE_SHARE = 1 / 8;
+const SEGMENT_SHARE = 1 / 2;
 /** How long buffers are kept for the next body. */
 const POOL_IDLE_MS = 5_000;
 
@@ -72,21 +74,30 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
   closing.push(measureProcess(metrics.exposition, nowMs()));
 
-  const driver = await openDriver(config.storage, poolThreads(deps.env));
-  closing.push(() => driver.close());
-  await driver.check().catch(unlessFull);
-  const store = content({
-    driver, nowMs, newId,
-    staleMs: config.tagStalenessMs,
-    tell: (key) => group.broadcast('forget', key),
-    manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE),
+  const views = configuredViews(config.views.define);
+  const toStorage: StorageDeps = {
+    nowMs, timers,
+    threads: poolThreads(deps.env),
+    memoryBytes: Math.floor(memory * SEGMENT_SHARE),
+    report: ({ kind, ...fields }) => log.warn(fields, `storage: ${kind}`),
+  };
+  const open = async (storage: StorageConfig): Promise<Store> => {
+    const driver = await openStore(storage, config.coordination, toStorage);
+    closing.push(() => driver.close());
+    await driver.check().catch(unlessFull);
+    const tell = (key: string): Promise<void> => group.broadcast('forget', key);
+    return { driver, content: content({ driver, nowMs, newId, tell, staleMs: config.tagStalenessMs, manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE) }) };
+  };
+  const images = await open(config.storage);
+  const stores = config.upstreamStorage === undefined ? oneStore(images) : storesWithCache(images, await open(config.upstreamStorage), views.upstream.uid);
+  group.subscribe('forget', (key) => {
+    for (const { content: held } of stores.all) held.forget(key as string); // what `tell` broadcasts
   });
-  group.subscribe('forget', (key) => store.forget(key as string)); // what `tell` broadcasts
 
   const remote = upstreams(config.upstreams, { nowMs, env: deps.env, version: VERSION, manifestBytes: config.limits.manifestBytes, observe: metrics.upstream });
   closing.push(() => remote.close());
   const filling = fills({
-    driver, group, timers, nowMs, newId,
+    driver: stores.of(views.upstream.uid).driver, group, timers, nowMs, newId,
     detachedMs: config.fillDetachedMs,
     maxBytes: config.limits.blobBytes,
     bufferBytes: Math.floor(memory * FILL_SHARE),
@@ -94,14 +105,13 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   });
   closing.push(() => filling.close());
   const umbra = registry({
-    driver, content: store, fills: filling, nowMs,
-    views: configuredViews(config.views.define),
+    stores, views, fills: filling, nowMs,
     policies: new Map(config.upstreams.map(({ host, policy }) => [host, policy])),
     ...byHost(config, remote),
   });
 
   const auth = await createAuth(config, { nowMs, randomBytes, log });
-  const health = createHealth({ check: (signal) => driver.check({ signal }).catch(unlessFull), nowMs });
+  const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => driver.check({ signal }).catch(unlessFull)))), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());
   const handling: Omit<HandlerDeps, 'gate'> = {
@@ -127,7 +137,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   }
 
   const house = await keepHouse({
-    uploads: store.uploads, uploadsMs: config.limits.uploadsMs, group, timers, nowMs,
+    sweep: (signal) => sweepAll(stores, config.limits.uploadsMs, signal), group, timers,
     swept: ({ removed, kept }) => (removed > 0 ? log.info({ removed, kept }, 'abandoned uploads swept') : undefined),
     failed: (error) => log.error({ error }, 'sweeping uploads failed'),
   });
@@ -164,6 +174,16 @@ function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {
     case 'full':
       return log.warn(fields, 'no space to store a fill: its readers get it past the store');
   }
+}
+
+async function sweepAll(stores: Stores, untouchedMs: number, signal: AbortSignal): Promise<Swept> {
+  let [removed, kept] = [0, 0];
+  for (const { content: held } of stores.all) {
+    const swept = await held.sweepUploads(untouchedMs, signal);
+    removed += swept.removed;
+    kept += swept.kept;
+  }
+  return { removed, kept };
 }
 
 /** A full store still serves what it has, and what upstream has: taking it out of service would help nobody. */

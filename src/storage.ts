@@ -1,12 +1,33 @@
-/** Picks the driver that the configuration names. Each is loaded only where it is used. */
-import type { Config } from './config/config.ts';
-import type { Driver } from './drivers/driver.ts';
-
 /**
- * @param threads of libuv's pool: half of them may wait for the disk's cache, or reads would wait too
- * @throws DriverError where the store cannot be opened
+ * Opens the stores that the configuration names. Each driver is loaded only where it is used, and wrapped here in what
+ * belongs around it: strict claims from a database, a disk before an object store.
  */
-export async function openDriver(storage: Config['storage'], threads: number): Promise<Driver> {
+import type { Config, StorageConfig } from './config/config.ts';
+import type { Driver } from './drivers/driver.ts';
+import type { Timers } from './workers/timers.ts';
+
+export interface StorageDeps {
+  /** Threads of libuv's pool: half of them may wait for the disk's cache, or reads would wait too. */
+  readonly threads: number;
+  readonly nowMs: () => number;
+  readonly timers: Timers;
+  /** Bytes of segments on their way to an object store, in this process. */
+  readonly memoryBytes: number;
+  /** What happens to the store: retries, a circuit that opens, a disk that fails. Never a secret. */
+  readonly report: (event: StorageEvent) => void;
+}
+
+export interface StorageEvent {
+  readonly kind: string;
+  readonly [field: string]: unknown;
+}
+
+/** @throws Error where the store cannot be opened, saying what to do about it */
+export async function openStore(storage: StorageConfig, _coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
+  return await openDriver(storage, deps);
+}
+
+async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Driver> {
   switch (storage.driver) {
     case 'memory': {
       const { memoryDriver } = await import('./drivers/memory.ts');
@@ -14,7 +35,7 @@ export async function openDriver(storage: Config['storage'], threads: number): P
     }
     case 'filesystem': {
       const { openFilesystem } = await import('./drivers/filesystem.ts');
-      return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(threads / 2)) });
+      return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(deps.threads / 2)) });
     }
     case 'swift':
     case 's3':

@@ -8,7 +8,8 @@
  *   this machine before it answers. That none stands is looked at each time.
  * - `flag`: the same, and that none stands is believed too: whoever sets one tells.
  *
- * Where the driver cannot look, all of them go by age and by being told.
+ * Where the driver cannot look, all of them go by age and by being told; that nothing stands is still looked at each
+ * time but for flags, so that what one node pushed is there at once on every other.
  */
 import { LRUCache } from 'lru-cache';
 import type { Driver } from '../drivers/driver.ts';
@@ -49,7 +50,7 @@ export class CachedRecords<T extends object> {
     const looks = deps.driver.stampNow !== undefined;
     this.#deps = deps;
     this.#byStamp = kind === 'tag' && looks;
-    this.#believesAbsence = kind === 'flag' || !looks;
+    this.#believesAbsence = kind === 'flag';
   }
 
   /** The record at the key, or `undefined`. At once where memory has it: awaiting costs more than looking. */

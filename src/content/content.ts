@@ -14,6 +14,11 @@ export interface Content {
   readonly tags: Tags;
   readonly manifests: Manifests;
   readonly uploads: Uploads;
+  /**
+   * Removes uploads that nobody touched for so long, by the store's clock, and what other attempts left. An aborted
+   * signal ends it early.
+   */
+  sweepUploads(untouchedMs: number, signal?: AbortSignal): Promise<{ readonly removed: number; readonly kept: number }>;
   /** Another worker wrote at this key: what memory has of it is not believed any more. */
   forget(key: string): void;
 }
@@ -47,9 +52,13 @@ export function content(deps: ContentDeps): Content {
     records: manifestRecords, gone, referrers: referrerRecords,
     cacheBytes: deps.manifestCacheBytes,
   });
+  const uploadStore = uploads({ driver, blobs: blobStore, links: linkStore, newId });
   return {
-    blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore,
-    uploads: uploads({ driver, blobs: blobStore, links: linkStore, newId }),
+    blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore, uploads: uploadStore,
+    sweepUploads: async (untouchedMs, signal) => {
+      const now = (await driver.clock?.(signal === undefined ? {} : { signal })) ?? nowMs();
+      return await uploadStore.sweep(now - untouchedMs, signal);
+    },
     forget: (key) => {
       for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone]) records.forget(key);
     },

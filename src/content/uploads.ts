@@ -96,9 +96,10 @@ export function uploads(deps: UploadsDeps): Uploads {
     }
   }
 
-  async function drop(session: Session): Promise<void> {
+  /** @param completed its bytes are a blob's by now; where attempts stand side by side, completing cleared the others away */
+  async function drop(session: Session, completed = false): Promise<void> {
     running.delete(session.id);
-    await driver.assemblies.discard(session.assembly);
+    if (!completed || driver.assemblies.exclusive) await driver.assemblies.discard(session.assembly);
     await driver.delete([keys.uploadState(session.id)]);
   }
 
@@ -131,6 +132,7 @@ export function uploads(deps: UploadsDeps): Uploads {
       // Its finisher may still be at work, stalled: tell it by `doomed`, which it looks for before its 201, and come back.
       const { digest, generation } = session.finishing;
       if ((await driver.head(keys.data(digest, generation))) !== undefined) {
+        await driver.assemblies.discard(session.assembly); // what other attempts left
         await driver.delete([keys.uploadState(id)]); // the bytes are a blob's now: the collector's to remove
         return true;
       }
@@ -202,7 +204,7 @@ export function uploads(deps: UploadsDeps): Uploads {
       if (stored !== shared && !(await blobs.holds(digest, stored))) {
         throw new RegistryError('BLOB_UPLOAD_UNKNOWN', `upload ${session.id} was idle for too long and has been swept; upload the blob again`);
       }
-      await drop(session);
+      await drop(session, stored !== shared);
       return stored;
     },
 
@@ -226,7 +228,10 @@ export function uploads(deps: UploadsDeps): Uploads {
         if (await sweepOne(name, beforeMs)) removed++;
         else kept++;
       }
-      return { removed, kept };
+      // Bytes that no session names any more, as an attempt leaves them that outlives its session.
+      const inUse = async (prefix: string): Promise<boolean> => (await driver.head(`${prefix}/state`)) !== undefined;
+      const orphans = signal?.aborted === true ? undefined : await driver.assemblies.sweep?.({ beforeMs, inUse, signal });
+      return { removed: removed + (orphans?.removed ?? 0), kept };
     },
   };
 }

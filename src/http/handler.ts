@@ -82,7 +82,7 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
         const source = enter(from, undefined, context.entrance);
         const view = source.view === undefined ? target.view : deps.registry.views.find(source.view);
         if (view === undefined || !deps.gate.permits(context.identity, 'pull', view.id, source.name)) return undefined;
-        return (await deps.registry.resolve.link(view, source.name, digest))?.link;
+        return await deps.registry.resolve.link(view, source.name, digest);
       }),
     },
   },

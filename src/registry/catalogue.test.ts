@@ -7,6 +7,7 @@ import { digestOf } from '../oci/digest.ts';
 import { readManifest } from '../oci/manifest.ts';
 import type { Name, ViewId } from '../oci/name.ts';
 import { configuredViews } from '../views/views.ts';
+import { oneStore } from './stores.ts';
 import { catalogue, type Catalogue } from './catalogue.ts';
 import { spell } from './names.ts';
 
@@ -28,7 +29,7 @@ async function stocked(names: Readonly<Record<string, readonly string[]>>): Prom
       });
     }
   }
-  return catalogue({ driver, content: store, views });
+  return catalogue({ stores: oneStore({ driver, content: store }), views });
 }
 
 const view = (id: string) => {

@@ -2,12 +2,11 @@
  * The catalogue: names with something stored, in byte order of what the client writes, in pages, without ever holding
  * more than a page.
  */
-import type { Content } from '../content/content.ts';
 import { digestAtEnd, keys } from '../content/keys.ts';
-import type { Driver } from '../drivers/driver.ts';
 import type { Name, ViewId } from '../oci/name.ts';
 import type { View, Views } from '../views/views.ts';
 import { spell } from './names.ts';
+import type { Stores } from './stores.ts';
 
 /** How the client writes names here. */
 export interface CatalogueSpelling {
@@ -28,14 +27,14 @@ export interface Catalogue {
 }
 
 export interface CatalogueDeps {
-  readonly driver: Driver;
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
 }
 
-export function catalogue({ driver, content, views }: CatalogueDeps): Catalogue {
+export function catalogue({ stores, views }: CatalogueDeps): Catalogue {
   async function isStored(place: View, name: Name): Promise<boolean> {
     const repo = { view: place.uid, name };
+    const { driver, content } = stores.of(place.uid);
     for await (const { key } of driver.list(keys.manifests(repo))) {
       const digest = digestAtEnd(key);
       if (digest !== undefined && (await content.manifests.find(repo, digest)) !== undefined) return true;
@@ -55,7 +54,7 @@ export function catalogue({ driver, content, views }: CatalogueDeps): Catalogue 
       }
     };
     const startAfter = firstThatMatters(written, last);
-    for await (const { name, leaf } of driver.children(`${keys.repositories(place.uid)}${path}`, startAfter === '' ? {} : { startAfter })) {
+    for await (const { name, leaf } of stores.of(place.uid).driver.children(`${keys.repositories(place.uid)}${path}`, startAfter === '' ? {} : { startAfter })) {
       if (leaf || name.startsWith('_')) continue;
       yield* tellBefore(name);
       const own = `${written}${name}`;
@@ -67,7 +66,7 @@ export function catalogue({ driver, content, views }: CatalogueDeps): Catalogue 
 
   async function* streams(view: View, spelling: CatalogueSpelling, last: string): AsyncGenerator<AsyncGenerator<string>> {
     for (const place of new Set([...views.walk(view), views.upstream, views.approved])) {
-      for await (const { name: host } of driver.children(keys.repositories(place.uid))) {
+      for await (const { name: host } of stores.of(place.uid).driver.children(keys.repositories(place.uid))) {
         const root = spell(`${host}/` as Name, spelling); // what every name of the host begins with
         yield below(place, `${host}/`, (path) => `${root}${path.slice(host.length + 1)}`, last);
       }

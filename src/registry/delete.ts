@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Name } from '../oci/name.ts';
 import type { View } from '../views/views.ts';
+import type { Stores } from './stores.ts';
 
 export interface Deleter {
   /** @throws RegistryError MANIFEST_UNKNOWN where the view itself has no such tag */
@@ -15,10 +16,12 @@ export interface Deleter {
   blob(view: View, name: Name, digest: Digest): Promise<void>;
 }
 
-export function deleter(content: Content): Deleter {
+export function deleter(stores: Stores): Deleter {
+  const contentOf = (view: View): Content => stores.of(view.uid).content;
   const repoOf = (view: View, name: Name): Repo => ({ view: view.uid, name });
   return {
     async tag(view, name, tag) {
+      const content = contentOf(view);
       const repo = repoOf(view, name);
       if ((await content.manifests.tagged(repo, tag)) === undefined) {
         throw new RegistryError('MANIFEST_UNKNOWN', `the view ${view.id} itself has no ${name}:${tag} to delete`, { detail: { name, tag } });
@@ -27,13 +30,13 @@ export function deleter(content: Content): Deleter {
     },
 
     async manifest(view, name, digest) {
-      if (!(await content.manifests.remove(repoOf(view, name), digest))) {
+      if (!(await contentOf(view).manifests.remove(repoOf(view, name), digest))) {
         throw new RegistryError('MANIFEST_UNKNOWN', `the view ${view.id} itself has no manifest ${name}@${digest} to delete`, { detail: { name, digest } });
       }
     },
 
     async blob(view, name, digest) {
-      if (!(await content.links.remove(repoOf(view, name), digest))) {
+      if (!(await contentOf(view).links.remove(repoOf(view, name), digest))) {
         throw new RegistryError('BLOB_UNKNOWN', `the view ${view.id} itself has no blob ${digest} in ${name} to delete`, { detail: { name, digest } });
       }
     },

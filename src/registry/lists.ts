@@ -2,9 +2,7 @@
  * Lists: tags and referrers, as unions over the views walked and, under `proxy`, upstream's (DESIGN section 4;
  * distribution-spec "Listing Tags", "Listing Referrers").
  */
-import type { Content } from '../content/content.ts';
 import { keys } from '../content/keys.ts';
-import type { Driver } from '../drivers/driver.ts';
 import { isDigest, type Digest } from '../oci/digest.ts';
 import { hasCode, RegistryError } from '../oci/errors.ts';
 import type { Descriptor } from '../oci/manifest.ts';
@@ -13,6 +11,7 @@ import type { View, Views } from '../views/views.ts';
 import { warning, type Asker } from './answer.ts';
 import type { PullThrough } from './pull-through.ts';
 import type { Resolver } from './resolve.ts';
+import type { Stores } from './stores.ts';
 
 export interface Listing<T> {
   readonly items: readonly T[];
@@ -39,15 +38,14 @@ export interface Lists {
 }
 
 export interface ListsDeps {
-  readonly driver: Driver;
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
   readonly resolver: Resolver;
   readonly pullThrough: PullThrough;
 }
 
 export function lists(deps: ListsDeps): Lists {
-  const { driver, content, views, resolver, pullThrough } = deps;
+  const { stores, views, resolver, pullThrough } = deps;
 
   /** What upstream lists; on failure the warning, and why. */
   async function ask<T>(name: Name, work: () => Promise<readonly T[] | undefined>): Promise<{ items: readonly T[] | undefined; warning?: string; failure?: unknown }> {
@@ -62,6 +60,7 @@ export function lists(deps: ListsDeps): Lists {
 
   async function hasManifests(view: View, name: Name): Promise<boolean> {
     const repo = { view: view.uid, name };
+    const { driver, content } = stores.of(view.uid);
     for await (const { key } of driver.list(keys.manifests(repo))) {
       const [algorithm, hex] = key.split('/').slice(-2);
       if ((await content.manifests.find(repo, `${algorithm}:${hex}` as Digest /* keys.manifest wrote it */)) !== undefined) return true;
@@ -77,7 +76,7 @@ export function lists(deps: ListsDeps): Lists {
       for (const place of places) {
         // Where upstream answered, its own list is the truth about it, not what was cached.
         if (place === views.upstream && upstream.items !== undefined) continue;
-        for (const tag of await content.manifests.tagNames({ view: place.uid, name })) all.add(tag);
+        for (const tag of await stores.of(place.uid).content.manifests.tagNames({ view: place.uid, name })) all.add(tag);
       }
       if (all.size === 0 && upstream.items === undefined) {
         let known = false;
@@ -92,7 +91,7 @@ export function lists(deps: ListsDeps): Lists {
     async referrers(view, name, subject, asker) {
       const found = new Map<Digest, Descriptor>();
       for (const place of resolver.places(view, name)) {
-        for (const descriptor of await content.manifests.referrers({ view: place.uid, name }, subject)) {
+        for (const descriptor of await stores.of(place.uid).content.manifests.referrers({ view: place.uid, name }, subject)) {
           if (!found.has(descriptor.digest)) found.set(descriptor.digest, descriptor);
         }
       }

@@ -2,10 +2,12 @@
  * Accepting manifests: before the 201, every blob and child is readable through the view and name that it was pushed
  * to (DESIGN section 6). What a parent has is linked, what only upstream has is filled first.
  */
-import type { Content } from '../content/content.ts';
+import type { Stored } from '../content/blobs.ts';
+import { copyBlob } from '../content/copy.ts';
 import { eachOf } from '../content/each.ts';
 import type { Repo } from '../content/keys.ts';
 import type { Need } from '../content/manifests.ts';
+import type { ManifestRecord } from '../content/records.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Descriptor, ManifestFacts } from '../oci/manifest.ts';
@@ -14,6 +16,7 @@ import type { View, Views } from '../views/views.ts';
 import type { Asker } from './answer.ts';
 import type { PullThrough } from './pull-through.ts';
 import type { Resolver } from './resolve.ts';
+import type { Stores } from './stores.ts';
 
 export interface ManifestPush {
   readonly view: View;
@@ -36,7 +39,7 @@ export interface Pusher {
 }
 
 export interface PusherDeps {
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
   readonly resolver: Resolver;
   readonly pullThrough: PullThrough;
@@ -48,8 +51,14 @@ const FILLS_AT_ONCE = 4;
 const MAX_DEPTH = 8;
 
 export function pusher(deps: PusherDeps): Pusher {
-  const { content, views, resolver, pullThrough } = deps;
-  const { manifests } = content;
+  const { stores, views, resolver, pullThrough } = deps;
+
+  /** What stands in another store is copied into the view's own, which then needs no other. */
+  async function inStoreOf(view: View, name: Name, digest: Digest, from: Repo, stored: Stored): Promise<Stored> {
+    const [there, here] = [stores.of(from.view), stores.of(view.uid)];
+    if (there === here) return stored;
+    return await copyBlob(digest, { content: there.content, repo: from, link: stored }, here.content, { view: view.uid, name });
+  }
 
   async function findBlob(view: View, name: Name, wanted: Descriptor, asker: Asker): Promise<Need | undefined> {
     const { digest } = wanted;
@@ -59,7 +68,8 @@ export function pusher(deps: PusherDeps): Pusher {
     if (stored.size !== wanted.size) {
       throw new RegistryError('SIZE_INVALID', `the manifest says that ${digest} has ${wanted.size} bytes, but it has ${stored.size}`, { detail: { digest, size: stored.size } });
     }
-    return { digest, generation: stored.generation, size: stored.size };
+    const { generation, size } = await inStoreOf(view, name, digest, found?.repo ?? { view: views.upstream.uid, name }, stored);
+    return { digest, generation, size };
   }
 
   async function blobsOf(view: View, name: Name, facts: ManifestFacts, asker: Asker): Promise<Need[]> {
@@ -92,11 +102,12 @@ export function pusher(deps: PusherDeps): Pusher {
 
   async function adoptManifest(view: View, name: Name, digest: Digest, asker: Asker, depth: number): Promise<Need | undefined> {
     const repo: Repo = { view: view.uid, name };
-    const here = await manifests.find(repo, digest);
+    const here = await stores.of(view.uid).content.manifests.find(repo, digest);
     if (here !== undefined) return { digest, generation: here.generation, size: here.size };
     for (const place of resolver.places(view, name)) {
       if (place === view || place === views.upstream) continue;
       const from: Repo = { view: place.uid, name };
+      const { manifests } = stores.of(place.uid).content;
       const record = await manifests.find(from, digest);
       if (record === undefined) continue;
       if (depth >= MAX_DEPTH) throw new RegistryError('MANIFEST_INVALID', `indexes are nested more than ${MAX_DEPTH} deep at ${digest}`);
@@ -107,12 +118,12 @@ export function pusher(deps: PusherDeps): Pusher {
     return undefined;
   }
 
-  async function commit(push: ManifestPush, asker: Asker, depth: number): ReturnType<typeof manifests.commit> {
+  async function commit(push: ManifestPush, asker: Asker, depth: number): Promise<ManifestRecord> {
     const { view, name, digest, bytes, tags, by } = push;
     const facts = factsOnly(push.facts);
     const blobs = await blobsOf(view, name, facts, asker);
     const children = await childrenOf(view, name, facts, asker, depth);
-    return await manifests.commit({
+    return await stores.of(view.uid).content.manifests.commit({
       repo: { view: view.uid, name }, digest, bytes, facts, blobs, children: children.present, absent: children.absent, tags, by,
     });
   }

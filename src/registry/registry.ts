@@ -1,7 +1,5 @@
 /** The registry as the API sees it: resolving, pushing, listing and deleting over views, content and upstreams. */
 import type { Policy } from '../config/config.ts';
-import type { Content } from '../content/content.ts';
-import type { Driver } from '../drivers/driver.ts';
 import type { Fills } from '../upstream/fill.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Views } from '../views/views.ts';
@@ -11,9 +9,10 @@ import { lists, type Lists } from './lists.ts';
 import { pullThrough, type UpstreamSettings } from './pull-through.ts';
 import { pusher, type Pusher } from './push.ts';
 import { resolver, type Resolver } from './resolve.ts';
+import type { Stores } from './stores.ts';
 
 export interface Registry {
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
   readonly resolve: Resolver;
   readonly push: Pusher;
@@ -23,8 +22,7 @@ export interface Registry {
 }
 
 export interface RegistryDeps {
-  readonly driver: Driver;
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
   readonly fills: Fills;
   readonly policies: ReadonlyMap<string, Policy>;
@@ -34,14 +32,14 @@ export interface RegistryDeps {
 }
 
 export function registry(deps: RegistryDeps): Registry {
-  const { driver, content, views, policies } = deps;
-  const through = pullThrough({ ...deps, view: views.upstream });
-  const resolve = resolver({ content, views, pullThrough: through, policies });
+  const { stores, views, policies } = deps;
+  const through = pullThrough({ ...deps, ...stores.of(views.upstream.uid), view: views.upstream });
+  const resolve = resolver({ stores, views, pullThrough: through, policies });
   return {
-    content, views, resolve,
-    push: pusher({ content, views, resolver: resolve, pullThrough: through }),
-    lists: lists({ driver, content, views, resolver: resolve, pullThrough: through }),
-    catalogue: catalogue({ driver, content, views }),
-    delete: deleter(content),
+    stores, views, resolve,
+    push: pusher({ stores, views, resolver: resolve, pullThrough: through }),
+    lists: lists({ stores, views, resolver: resolve, pullThrough: through }),
+    catalogue: catalogue({ stores, views }),
+    delete: deleter(stores),
   };
 }

@@ -7,6 +7,7 @@ import { readManifest } from '../oci/manifest.ts';
 import type { Name, ViewId } from '../oci/name.ts';
 import { configuredViews } from '../views/views.ts';
 import type { PullThrough } from './pull-through.ts';
+import { oneStore } from './stores.ts';
 import { resolver } from './resolve.ts';
 
 const name = 'docker.io/library/app' as Name;
@@ -40,7 +41,7 @@ describe('resolving', () => {
           driver, nowMs: () => 0, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 60_000, tell: async () => undefined, manifestCacheBytes: 10_000,
         });
         // A local name: upstream is never asked, so there is none.
-        const resolve = resolver({ content: store, views, policies: new Map(), pullThrough: {} as PullThrough });
+        const resolve = resolver({ stores: oneStore({ driver, content: store }), views, policies: new Map(), pullThrough: {} as PullThrough });
         const model = new Map<string, Map<string, string>>(IDS.map((id) => [id, new Map<string, string>()]));
         for (const { view, tag, what, content: n } of acts) {
           const repo = { view: views.find(view as ViewId)?.uid ?? raise(view), name };

@@ -14,6 +14,7 @@ import type { FillReader } from '../upstream/fill.ts';
 import type { View, Views } from '../views/views.ts';
 import type { Answer, Asker } from './answer.ts';
 import { isFillReader, type CachedManifest, type PullThrough } from './pull-through.ts';
+import type { Stores } from './stores.ts';
 
 export interface ResolvedManifest {
   readonly digest: Digest;
@@ -42,15 +43,15 @@ export interface Resolver {
 }
 
 export interface ResolverDeps {
-  readonly content: Content;
+  readonly stores: Stores;
   readonly views: Views;
   readonly pullThrough: PullThrough;
   readonly policies: ReadonlyMap<string, Policy>;
 }
 
 export function resolver(deps: ResolverDeps): Resolver {
-  const { content, views, pullThrough } = deps;
-  const { manifests, links } = content;
+  const { stores, views, pullThrough } = deps;
+  const contentOf = (place: View): Content => stores.of(place.uid).content;
 
   const policyOf = (name: Name): Policy => deps.policies.get(hostOf(name)) ?? 'local';
 
@@ -66,7 +67,7 @@ export function resolver(deps: ResolverDeps): Resolver {
   const isProxied = (place: View, name: Name): boolean => place === views.upstream && policyOf(name) === 'proxy';
 
   async function own(place: View, name: Name, digest: Digest, record: ManifestRecord): Promise<ResolvedManifest> {
-    const bytes = await manifests.bytes({ view: place.uid, name }, digest, record);
+    const bytes = await contentOf(place).manifests.bytes({ view: place.uid, name }, digest, record);
     return { digest, facts: record, bytes, answer: answerOf(place, name) };
   }
 
@@ -80,7 +81,7 @@ export function resolver(deps: ResolverDeps): Resolver {
   async function link(view: View, name: Name, digest: Digest): Promise<{ repo: Repo; link: LinkRecord; answer: Answer } | undefined> {
     for (const place of places(view, name)) {
       const repo = { view: place.uid, name };
-      const found = await links.find(repo, digest);
+      const found = await contentOf(place).links.find(repo, digest);
       if (found !== undefined) return { repo, link: found, answer: answerOf(place, name) };
     }
     return undefined;
@@ -98,7 +99,7 @@ export function resolver(deps: ResolverDeps): Resolver {
           if (found !== undefined) return cached(name, found);
           continue;
         }
-        const found = await manifests.tagged({ view: place.uid, name }, tag);
+        const found = await contentOf(place).manifests.tagged({ view: place.uid, name }, tag);
         if (found !== undefined) return await own(place, name, found.tag.digest, found.record);
       }
       return undefined;
@@ -107,7 +108,7 @@ export function resolver(deps: ResolverDeps): Resolver {
     async manifest(view, name, digest, asker) {
       for (const place of places(view, name)) {
         if (isProxied(place, name)) continue; // asked below, with upstream behind it
-        const record = await manifests.find({ view: place.uid, name }, digest);
+        const record = await contentOf(place).manifests.find({ view: place.uid, name }, digest);
         if (record !== undefined) return await own(place, name, digest, record);
       }
       if (policyOf(name) !== 'proxy') return undefined;
@@ -119,7 +120,7 @@ export function resolver(deps: ResolverDeps): Resolver {
       const found = await link(view, name, digest);
       const ours = found?.answer.from === 'view';
       // What was cached may have been lost with the power: then upstream is asked again.
-      if (found !== undefined && (ours || (await content.blobs.readable(digest, found.link)))) return { kind: 'stored', ...found };
+      if (found !== undefined && (ours || (await stores.of(found.repo.view).content.blobs.readable(digest, found.link)))) return { kind: 'stored', ...found };
       if (policyOf(name) !== 'proxy') return undefined;
       const fetched = await pullThrough.blob(name, digest, asker);
       if (fetched === undefined) return undefined;
@@ -132,7 +133,7 @@ export function resolver(deps: ResolverDeps): Resolver {
       const found = await link(view, name, digest);
       if (found !== undefined) {
         // To a pusher a blob that is about to go is absent, here and in every parent: it must be uploaded again.
-        return (await content.blobs.going(digest, found.link.generation)) ? undefined : { size: found.link.size, answer: found.answer };
+        return (await stores.of(found.repo.view).content.blobs.going(digest, found.link.generation)) ? undefined : { size: found.link.size, answer: found.answer };
       }
       if (policyOf(name) !== 'proxy') return undefined;
       const remote = await pullThrough.blobSize(name, digest, asker).catch((error: unknown) => {

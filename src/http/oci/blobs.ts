@@ -31,11 +31,12 @@ export async function getBlob(x: Exchange, target: Target, text: string, registr
   if (found.kind === 'fill') return await sendFill(x, found.reader, headers, bodies);
   headers.push(...validators(digest));
   if (preconditionAnswered(x, digest, headers)) return;
+  const { content } = registry.stores.of(found.repo.view);
   if (found.link.size <= SMALL_BYTES && x.header('range') === undefined) {
-    const bytes = await registry.content.blobs.small(digest, found.link);
+    const bytes = await content.blobs.small(digest, found.link);
     if (bytes !== undefined) return x.send(200, [...headers, 'Content-Type', OCTETS], bytes);
   }
-  const { source } = await registry.content.links.open(found.repo, digest, found.link);
+  const { source } = await content.links.open(found.repo, digest, found.link);
   try {
     await sendStored(x, source, digest, headers, bodies);
   } finally {

@@ -1,4 +1,6 @@
 /** Upload sessions (distribution-spec end-4, end-5, end-6, end-11, end-13, end-14; "Pushing blobs"). */
+import type { Stored } from '../../content/blobs.ts';
+import type { Repo } from '../../content/keys.ts';
 import type { Session } from '../../content/uploads.ts';
 import { algorithmOf, parseAlgorithm, parseDigest, type Digest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/errors.ts';
@@ -10,7 +12,7 @@ import { locationOf, type Target } from '../target.ts';
 
 export interface MountSource {
   /** The blob in the name to mount from, if the client may read it there; undefined where it may not or there is none. */
-  (from: string, digest: Digest): Promise<{ readonly generation: string; readonly size: number } | undefined>;
+  (from: string, digest: Digest): Promise<{ readonly repo: Repo; readonly link: Stored } | undefined>;
 }
 
 /** POST: begins a session, mounts, or takes the whole blob at once. */
@@ -18,7 +20,7 @@ export async function beginUpload(x: Exchange, target: Target, registry: Registr
   const { view, name } = target;
   registry.push.refuseReadOnly(view);
   const repo = { view: view.uid, name };
-  const { uploads } = registry.content;
+  const { uploads } = registry.stores.of(view.uid).content;
   const mount = x.query.get('mount');
   if (mount !== null && (await tryMount(x, target, registry, parseDigest(mount), mountable))) return;
   const whole = x.query.get('digest');
@@ -44,10 +46,10 @@ export async function beginUpload(x: Exchange, target: Target, registry: Registr
 async function tryMount(x: Exchange, target: Target, registry: Registry, digest: Digest, mountable: MountSource): Promise<boolean> {
   const { view, name } = target;
   const from = x.query.get('from');
-  const here = await registry.resolve.link(view, name, digest);
-  const source = here?.link ?? (from === null ? undefined : await mountable(from, digest));
-  if (source === undefined) return false;
-  const mounted = await registry.content.uploads.mount({ view: view.uid, name }, digest, { generation: source.generation as never /* a stored link's */, size: source.size });
+  const source = (await registry.resolve.link(view, name, digest)) ?? (from === null ? undefined : await mountable(from, digest));
+  // What stands in another store is no more here than what stands nowhere: the client uploads it.
+  if (source === undefined || registry.stores.of(source.repo.view) !== registry.stores.of(view.uid)) return false;
+  const mounted = await registry.stores.of(view.uid).content.uploads.mount({ view: view.uid, name }, digest, source.link);
   if (mounted) created(x, target, digest);
   return mounted;
 }
@@ -72,18 +74,18 @@ export async function finishUpload(x: Exchange, target: Target, id: string, regi
   const digest = parseDigest(wanted);
   const session = await find(target, id, registry);
   const last = hasBody(x) ? await pour(x, session, registry, bodies, target) : session;
-  await registry.content.uploads.finish(last, digest);
+  await registry.stores.of(target.view.uid).content.uploads.finish(last, digest);
   created(x, target, digest);
 }
 
 /** DELETE: gives the session up. */
 export async function cancelUpload(x: Exchange, target: Target, id: string, registry: Registry): Promise<void> {
-  await registry.content.uploads.cancel(await find(target, id, registry));
+  await registry.stores.of(target.view.uid).content.uploads.cancel(await find(target, id, registry));
   x.send(204, []);
 }
 
 async function find({ view, name }: Target, id: string, registry: Registry): Promise<Session> {
-  return await registry.content.uploads.find({ view: view.uid, name }, id);
+  return await registry.stores.of(view.uid).content.uploads.find({ view: view.uid, name }, id);
 }
 
 function hasBody(x: Exchange): boolean {
@@ -95,7 +97,7 @@ async function pour(x: Exchange, session: Session, registry: Registry, bodies: B
   const { offset } = session.assembly;
   const range = x.header('content-range');
   const expectedBytes = range === undefined ? undefined : chunkLength(x, range, session, target);
-  return await registry.content.uploads.append(session, (appender, hash) => bodies.receive(x, appender, hash, offset, expectedBytes));
+  return await registry.stores.of(session.view).content.uploads.append(session, (appender, hash) => bodies.receive(x, appender, hash, offset, expectedBytes));
 }
 
 /** Of a chunk that says where it belongs. @throws RegistryError RANGE_INVALID unless it begins where the upload ends */

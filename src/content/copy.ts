@@ -1,0 +1,38 @@
+/** Taking a blob over from another store: bytes are no right, and no bytes, in a store that does not hold them. */
+import { algorithmOf, type Digest } from '../oci/digest.ts';
+import type { Stored } from './blobs.ts';
+import type { Content } from './content.ts';
+import type { Repo } from './keys.ts';
+import type { LinkRecord } from './records.ts';
+
+export interface CopySource {
+  readonly content: Content;
+  readonly repo: Repo;
+  readonly link: LinkRecord;
+}
+
+/** Stores and links the blob in `repo` as an upload would: streamed, hashed, compared. @throws RegistryError DIGEST_INVALID */
+export async function copyBlob(digest: Digest, from: CopySource, to: Content, repo: Repo): Promise<Stored> {
+  const { source } = await from.content.links.open(from.repo, digest, from.link);
+  try {
+    const { size } = source.stat;
+    const session = await to.uploads.create(repo, algorithmOf(digest));
+    try {
+      const whole = await to.uploads.append(session, async (appender, hash) => {
+        if (size > 0) {
+          for await (const chunk of source.stream({ start: 0, end: size - 1 })) {
+            hash.update(chunk);
+            await appender.write(chunk);
+          }
+        }
+        return {};
+      });
+      return await to.uploads.finish(whole, digest);
+    } catch (error) {
+      await to.uploads.cancel(session).catch(() => undefined);
+      throw error;
+    }
+  } finally {
+    await source.close();
+  }
+}
