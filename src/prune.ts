@@ -24,8 +24,8 @@ async function prune(storage: StorageConfig, config: Config): Promise<Swept> {
   try {
     await driver.check();
     const newId = (): string => randomBytes(16).toString('hex');
-    const { sweepUploads } = content({ driver, nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
-    return await sweepUploads(config.limits.uploadsMs);
+    const store = content({ driver, nowMs: Date.now, newId, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1 });
+    return await store.sweepUploads(config.limits.uploadsMs);
   } finally {
     await driver.close();
   }
