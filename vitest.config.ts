@@ -1,6 +1,7 @@
 /**
- * `unit`: tests beside the code and those in test/ that need no program but ours. `e2e`: real clients and registries,
- * which share ports, mounts and patience: one file after another.
+ * `unit`: tests beside the code and those in test/ that need no program but ours. `stores`: those that need a real object
+ * store, which one set-up starts for all of them. `e2e`: real clients and registries, which share ports, mounts and
+ * patience: one file after another.
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
@@ -11,9 +12,19 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/**/*.test.ts'],
-          exclude: ['test/e2e/**'],
+          exclude: ['test/e2e/**', 'test/stores/**', '**/*.store.test.ts'],
           testTimeout: 20_000,
           hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'stores',
+          include: ['src/**/*.store.test.ts', 'test/stores/**/*.test.ts'],
+          globalSetup: ['test/services/stores.setup.ts'],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
       {
