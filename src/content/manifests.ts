@@ -115,9 +115,12 @@ export function manifests(deps: ManifestsDeps): Manifests {
 
     // References first: a collector that dooms after this point must see them.
     const referenced = [...new Set([digest, ...needs.map((n) => n.digest), ...commit.absent])];
-    const referenceKeys = await eachOf(referenced, STORE_CONCURRENCY, (d) => blobs.reference(d, repo, who));
-    const linkKeys = await eachOf(commit.blobs, STORE_CONCURRENCY, (need) => links.ensure(repo, need.digest, need));
-    let own = await ownBytes(commit, undefined);
+    const [referenceKeys, linkKeys, ownStored] = await Promise.all([
+      eachOf(referenced, STORE_CONCURRENCY, (d) => blobs.reference(d, repo, who)),
+      eachOf(commit.blobs, STORE_CONCURRENCY, (need) => links.ensure(repo, need.digest, need)),
+      ownBytes(commit, undefined),
+    ]);
+    let own = ownStored;
     // The first barrier: all that the record will promise.
     const dataKeys = [...needs.map((n) => keys.data(n.digest, n.generation)), keys.data(digest, own.stored.generation)];
     await driver.sync([...referenceKeys, ...linkKeys, ...dataKeys]);

@@ -192,9 +192,12 @@ export function uploads(deps: UploadsDeps): Uploads {
       if (actual !== digest) {
         throw new RegistryError('DIGEST_INVALID', `the ${session.assembly.offset} bytes uploaded have digest ${actual}, not ${digest}`, { detail: { expected: digest, actual } });
       }
-      await save({ ...session, finishing: { digest, generation: session.id as Generation } });
-      await blobs.reference(digest, repo, uploadReference(session.id));
-      const shared = await blobs.shareable(digest, session.assembly.offset);
+      // Together: the flags that `shareable` looks at are looked at again below, once the reference stands.
+      const [shared] = await Promise.all([
+        blobs.shareable(digest, session.assembly.offset),
+        blobs.reference(digest, repo, uploadReference(session.id)),
+        save({ ...session, finishing: { digest, generation: session.id as Generation } }),
+      ]);
       let stored = shared ?? (await storeOwn(session, digest));
       await links.ensure(repo, digest, stored);
       if (shared !== undefined && !(await blobs.holds(digest, stored))) {
