@@ -3,6 +3,7 @@
  * file; durations in milliseconds and sizes in bytes, with the unit in the name.
  */
 import type { ViewId } from '../oci/name.ts';
+import type { OpenStackAuth } from '../openstack/auth.ts';
 
 export type Policy = 'proxy' | 'approved' | 'local';
 export type AnonymousAccess = 'none' | 'pull' | 'push';
@@ -80,15 +81,11 @@ export interface RuleConfig {
   readonly may: readonly Action[];
 }
 
-/** Who we are to Keystone (or to TempAuth), and where it answers. */
-export type OpenStackAuth =
-  | { readonly kind: 'password'; readonly url: string; readonly username: string; readonly password: Secret; readonly userDomain: string; readonly project: string; readonly projectDomain: string }
-  /** By id, or by name with the user that it belongs to. */
-  | { readonly kind: 'application-credential'; readonly url: string; readonly id: string; readonly secret: Secret }
-  | { readonly kind: 'application-credential'; readonly url: string; readonly name: string; readonly username: string; readonly userDomain: string; readonly secret: Secret }
-  | { readonly kind: 'trust'; readonly url: string; readonly username: string; readonly password: Secret; readonly userDomain: string; readonly trustId: string }
-  /** Swift's own TempAuth, version 1; `username` is `account:user`. */
-  | { readonly kind: 'tempauth'; readonly url: string; readonly username: string; readonly password: Secret };
+/**
+ * Whom a blob's bytes may be fetched from the store itself, by a signed URL: nobody, everybody, or clients in these
+ * networks (`10.0.0.0/8`). A client that cannot reach the store must not be sent there.
+ */
+export type Redirect = 'never' | 'always' | readonly string[];
 
 /** A cache of whole blobs on a local disk, before an object store. */
 export interface DiskConfig {
@@ -108,7 +105,7 @@ export interface SwiftStorage {
   /** The most that one segment holds. */
   readonly segmentBytes: number;
   readonly tempUrlKey: Secret | undefined;
-  readonly redirect: boolean;
+  readonly redirect: Redirect;
   /** PEM text of extra authorities, for Keystone and Swift. */
   readonly ca: string | undefined;
   /** Certificates are not checked. */
@@ -128,7 +125,7 @@ export interface S3Storage {
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
   /** `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`. */
   readonly pathStyle: boolean;
-  readonly redirect: boolean;
+  readonly redirect: Redirect;
   /** Undefined: found out at start. */
   readonly claims: 'strict' | 'settle' | undefined;
   readonly ca: string | undefined;

@@ -180,13 +180,28 @@ export interface Driver {
  */
 export type DriverFailure = 'exists' | 'superseded' | 'full' | 'retryable' | 'permanent';
 
+export interface DriverErrorOptions {
+  readonly cause?: unknown;
+  /** Where `retryable`: the store asked to be left alone for so long (Retry-After). */
+  readonly retryAfterMs?: number | undefined;
+  /**
+   * Where `retryable`: the store itself works and refused this call alone (408, 429, 498, a token that expired), so it
+   * says nothing about the next call. Otherwise a retryable failure counts against the store (attempts.ts).
+   */
+  readonly answered?: boolean;
+}
+
 export class DriverError extends Error {
   override readonly name = 'DriverError';
   readonly failure: DriverFailure;
+  readonly retryAfterMs: number | undefined;
+  readonly answered: boolean;
 
-  constructor(failure: DriverFailure, message: string, options: { readonly cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(failure: DriverFailure, message: string, { cause, retryAfterMs, answered = false }: DriverErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause });
     this.failure = failure;
+    this.retryAfterMs = retryAfterMs;
+    this.answered = answered;
   }
 }
 
