@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { budget, readRateLimit, readRetryAfter, type RateLimit } from './budget.ts';
-import type { ResponseHeaders } from './exchange.ts';
+import type { ResponseHeaders } from '../drivers/exchange.ts';
 
 const NOW = Date.parse('2026-11-22T06:00:00Z');
 

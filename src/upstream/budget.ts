@@ -6,7 +6,7 @@
  * is counted (Docker Hub counts no HEADs), and the answer to a HEAD shows when there is something left again.
  */
 import { RegistryError } from '../oci/errors.ts';
-import { headerOf, type ResponseHeaders } from './exchange.ts';
+import { headerOf, type ResponseHeaders } from '../drivers/exchange.ts';
 
 export interface Budget {
   /**

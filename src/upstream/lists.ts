@@ -2,7 +2,7 @@
 import { RegistryError } from '../oci/errors.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import { isTag } from '../oci/name.ts';
-import { headerOf } from './exchange.ts';
+import { headerOf } from '../drivers/exchange.ts';
 import { nextLink } from './link.ts';
 import type { Question, Requests } from './requests.ts';
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { fakeUpstream, type FakeUpstream, type Misbehaviour } from '../../test/support/fake-upstream.ts';
 import { clientOf, drain } from '../../test/support/upstream-client.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Answer } from './exchange.ts';
+import type { Answer } from '../drivers/exchange.ts';
 import { follow } from './redirects.ts';
 import type { Upstream } from './upstream.ts';
 

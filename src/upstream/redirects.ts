@@ -2,7 +2,7 @@
  * Follows redirects by hand, because undici's own follower knows neither rule that matters here: credentials stay with
  * the origin they were meant for, and a secure question is never answered in the clear.
  */
-import { headerOf, type Answer } from './exchange.ts';
+import { headerOf, type Answer } from '../drivers/exchange.ts';
 import type { Request } from './transport.ts';
 
 export interface Authorized extends Request {

@@ -1,6 +1,6 @@
 /** Reads a blob out of an upstream's answer, from the offset that was asked for, whatever upstream made of the Range. */
 import { RegistryError } from '../oci/errors.ts';
-import { headerOf, type Answer } from './exchange.ts';
+import { headerOf, type Answer } from '../drivers/exchange.ts';
 import { lengthOf } from './remote-manifest.ts';
 import type { RemoteBlob } from './upstream.ts';
 

@@ -2,7 +2,7 @@
 import { algorithmOf, digestOf, isDigest, type Digest } from '../oci/digest.ts';
 import { hasCode, RegistryError } from '../oci/errors.ts';
 import { readManifest } from '../oci/manifest.ts';
-import { headerOf, type Answer, type ResponseHeaders } from './exchange.ts';
+import { headerOf, type Answer, type ResponseHeaders } from '../drivers/exchange.ts';
 import type { RemoteManifest, RemoteManifestHead } from './upstream.ts';
 
 /** Types that say nothing: what a static file server gives, say. The manifest's own `mediaType` counts then. */

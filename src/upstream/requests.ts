@@ -8,7 +8,7 @@ import { budget, readRetryAfter } from './budget.ts';
 import { parseChallenges } from './challenge.ts';
 import { credentials } from './credentials.ts';
 import { deadline } from './deadline.ts';
-import type { Answer, ResponseHeaders } from './exchange.ts';
+import type { Answer, ResponseHeaders } from '../drivers/exchange.ts';
 import { follow, RedirectError, type Followed } from './redirects.ts';
 import type { Request, Transport } from './transport.ts';
 

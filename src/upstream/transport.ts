@@ -4,7 +4,7 @@
  */
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { buildConnector, Dispatcher } from 'undici';
-import { exchange, type Answer } from './exchange.ts';
+import { exchange, type Answer } from '../drivers/exchange.ts';
 import { connectPlain } from './plain-socket.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 
