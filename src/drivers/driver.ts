@@ -3,7 +3,7 @@
  * `content/keys.ts`. Every driver passes `driver.contract.ts` (DESIGN section 5, PROTOCOL "Stores").
  *
  * Keys are `/`-separated components of [A-Za-z0-9._:@[\]~+-], never empty, never `.` or `..`; a component may be
- * longer than a file name may be. No key is a proper prefix (at a `/`) of another.
+ * longer than a file name may be, a key has at most 940 characters. No key is a proper prefix (at a `/`) of another.
  * Absence is `undefined`, never an error.
  */
 
@@ -46,7 +46,10 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** An object opened for reading. What was opened stays readable after the key is deleted, until closed. */
+/**
+ * An object opened for reading. What was opened stays readable after the key is deleted, until closed; an object store
+ * may fail instead (DriverError `permanent`) where it was replaced or deleted. Never are bytes of two objects mixed.
+ */
 export interface Source {
   readonly stat: Stat;
   /**
@@ -106,11 +109,14 @@ export interface Assemblies {
   /** Reads what finished attempts gathered. Where `growing`, what the running attempt wrote so far is readable too. */
   open(state: AssemblyState, options?: CallOptions): Promise<Source | undefined>;
   /**
-   * Makes the bytes visible at `key`; durable after `sync([key])`. Consumes the state. DriverError `superseded` where
-   * the assembly was discarded meanwhile.
+   * Makes the bytes visible at `key`; durable after `sync([key])`. DriverError `superseded` where the assembly was
+   * discarded meanwhile. Consumes the state where `exclusive`; elsewhere it may be completed again, to the same key.
    */
   complete(state: AssemblyState, key: string, options?: CallOptions): Promise<Stat>;
-  /** Removes everything under the prefix that the driver made, but for the bytes of a completed object. */
+  /**
+   * Removes everything under the prefix that the driver made, but for the bytes of a completed object. Whatever the
+   * driver keeps there is its own: `list` and `children` of keys show none of it where not `exclusive`.
+   */
   discard(state: AssemblyState, options?: CallOptions): Promise<void>;
   /**
    * Whether `open` on a running attempt's state shows bytes as they are written, in every process of the machine.

@@ -8,6 +8,14 @@ const COMPONENT = /^(?!\.{1,2}$)[A-Za-z0-9._:@[\]~+-]+$/;
 const KEY = /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._:@[\]~+-]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._:@[\]~+-]+)*$/;
 const CHARACTERS = /^[A-Za-z0-9._:@[\]~+-]*$/;
 
+/** In bytes, which are characters here. Object stores take names of 1024 bytes, a configured prefix and more included. */
+export const MAX_KEY_LENGTH = 940;
+
+/** Is `text` a key? */
+export function isKey(text: string): boolean {
+  return text.length <= MAX_KEY_LENGTH && KEY.test(text);
+}
+
 /** Is `text` one component of a key? */
 export function isComponent(text: string): boolean {
   return COMPONENT.test(text);
@@ -15,7 +23,7 @@ export function isComponent(text: string): boolean {
 
 /** @throws DriverError permanent, where `key` could not name an object or would lead out of the store */
 export function checkKey(key: string): void {
-  if (!KEY.test(key)) throw invalid('key', key);
+  if (!isKey(key)) throw invalid('key', key);
 }
 
 /**
@@ -36,5 +44,5 @@ export function checkLevel(prefix: string): void {
 }
 
 function invalid(what: string, text: string): DriverError {
-  return new DriverError('permanent', `invalid ${what} ${JSON.stringify(text.slice(0, 200))}: expected components of [A-Za-z0-9._:@[]~+-] other than . and .., separated by /`);
+  return new DriverError('permanent', `invalid ${what} ${JSON.stringify(text.slice(0, 200))}: expected components of [A-Za-z0-9._:@[]~+-] other than . and .., separated by /, at most ${MAX_KEY_LENGTH} characters`);
 }

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Driver } from './driver.ts';
+import { MAX_KEY_LENGTH } from './key.ts';
 import { all, eachWithStore, expectFailure, type ContractStore } from './store.contract.ts';
 
 /** `+`, `-` and `.` sort before the `/` that ends a component, everything else behind it. */
@@ -119,7 +120,7 @@ export function listingContract(makeStore: () => Promise<ContractStore>): void {
 }
 
 const pieces = fc.constantFrom('a', 'b', 'a-', 'a.', 'a+', 'a0', 'aa', 'B', '_', '~', 'L'.repeat(240), 'L'.repeat(241), 'L'.repeat(255), `${'L'.repeat(240)}-`, `${'L'.repeat(240)}.b`, 'L'.repeat(500));
-const key = fc.array(pieces, { minLength: 1, maxLength: 3 }).map((components) => components.join('/'));
+const key = fc.array(pieces, { minLength: 1, maxLength: 3 }).map((components) => components.join('/')).filter((text) => text.length <= MAX_KEY_LENGTH);
 const keySets = fc.array(key, { maxLength: 25 }).map(withoutPrefixes);
 const questions = fc.record({
   key,

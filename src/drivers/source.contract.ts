@@ -1,6 +1,7 @@
 /** The contract of opened objects: ranges, random access, and what becomes of the key meanwhile. */
 import { describe, expect, test } from 'vitest';
-import { all, eachWithStore, openedAt, patterned, rangeOf, text, type ContractStore } from './store.contract.ts';
+import type { Source } from './driver.ts';
+import { all, eachWithStore, expectFailure, openedAt, patterned, rangeOf, text, type ContractStore } from './store.contract.ts';
 
 const SIZE = 1_500_000;
 
@@ -94,16 +95,24 @@ export function sourceContract(makeStore: () => Promise<ContractStore>): void {
       await source.close();
     });
 
-    test('what was opened stays readable when the key is deleted or replaced', async () => {
+    test('what was opened stays readable when the key is deleted or replaced, or fails', async () => {
       const { driver, other } = subject;
+      const whole = async (source: Source, start: number, bytes: Buffer): Promise<void> => {
+        try {
+          expect((await rangeOf(source, { start, end: 599_999 })).equals(bytes.subarray(start))).toBe(true);
+        } catch (error) {
+          if (driver.assemblies.exclusive) throw error;
+          await expectFailure(Promise.reject(error), 'permanent');
+        }
+      };
       const bytes = patterned(600_000);
       await driver.put('key', bytes, { durable: 'later' });
       const deleted = await openedAt(driver, 'key');
       const replaced = await openedAt(driver, 'key');
       await other.delete(['key']);
-      expect((await rangeOf(deleted, { start: 0, end: 599_999 })).equals(bytes)).toBe(true);
+      await whole(deleted, 0, bytes);
       await other.put('key', Buffer.from('new'));
-      expect((await rangeOf(replaced, { start: 10, end: 599_999 })).equals(bytes.subarray(10))).toBe(true);
+      await whole(replaced, 10, bytes);
       expect(text((await driver.get('key'))?.bytes)).toBe('new');
       await deleted.close();
       await replaced.close();
