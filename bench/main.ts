@@ -9,6 +9,9 @@ import { pull } from './rows/pull.ts';
 import { push } from './rows/push.ts';
 import { small } from './rows/small.ts';
 import { startUp } from './rows/start.ts';
+import { swiftLarge } from './rows/swift-large.ts';
+import { swiftMemory } from './rows/swift-memory.ts';
+import { swiftSmall } from './rows/swift-small.ts';
 
 async function main(): Promise<number> {
   let options: Options | 'help';
@@ -32,12 +35,8 @@ async function main(): Promise<number> {
   process.once('SIGTERM', () => interrupt.abort(new Error('terminated')));
   const results: Result[] = [];
   try {
-    results.push(...(await section(bench, small, interrupt.signal)));
-    results.push(...(await section(bench, pull, interrupt.signal)));
-    results.push(...(await section(bench, push, interrupt.signal)));
-    results.push(...(await section(bench, cold, interrupt.signal)));
-    results.push(...(await section(bench, memory, interrupt.signal)));
-    results.push(...(await section(bench, startUp, interrupt.signal)));
+    const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp];
+    for (const of of wanted) results.push(...(await section(bench, of as Section<unknown>, interrupt.signal))); // each is given only the state that it made
   } finally {
     await bench.close();
   }

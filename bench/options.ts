@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 import { CONTENDERS, type Contender } from './row.ts';
 
 export interface Options {
+  /** Over a Keystone and Swift started for it, instead of local storage. */
+  readonly swift: boolean;
   readonly rounds: number;
   /** One short round: to see that it works, not to compare by. */
   readonly quick: boolean;
@@ -13,10 +15,11 @@ export interface Options {
   readonly folder: string | undefined;
 }
 
-export const HELP = `usage: bench/run [--quick] [--rounds N] [--only PATTERN] [--without CONTENDER] [--json] [--folder DIR]
+export const HELP = `usage: bench/run [--swift] [--quick] [--rounds N] [--only PATTERN] [--without CONTENDER] [--json] [--folder DIR]
 
 Compares Umbra (bin/umbra, built) with Debian's docker-registry, and with nginx and openssl as limits, on this machine.
 
+  --swift              both over one Swift, started for it from Debian's packages, held against Swift itself
   --quick              one short round, to see that it works
   --rounds N           measurements of each figure (default 5); the table gives medians
   --only PATTERN       rows whose name matches the regular expression, e.g. --only '256 MiB'
@@ -29,6 +32,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      swift: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -48,6 +52,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
     without.add(contender);
   }
   return {
+    swift: values.swift,
     rounds,
     quick: values.quick,
     json: values.json,

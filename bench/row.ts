@@ -1,11 +1,11 @@
 /** What the benchmark is made of: sections that share servers, and in each rows that compare contenders by one number. */
 import type { Bench } from './bench.ts';
 
-/** `limit` is what the row is held against beside docker-registry: nginx, openssl, or the upstream without anything between. */
+/** `limit` is what the row is held against beside docker-registry: nginx, openssl, the upstream or the store without anything between. */
 export type Contender = 'umbra' | 'docker-registry' | 'limit';
 export const CONTENDERS: readonly Contender[] = ['umbra', 'docker-registry', 'limit'];
 
-export type Unit = 'req/s' | 'push/s' | 'MiB/s' | 's' | 'ms' | 'MiB';
+export type Unit = 'req/s' | 'push/s' | 'pull/s' | 'MiB/s' | 's' | 'ms' | 'MiB';
 
 export type Goal =
   /** At least so many times the other's figure. */

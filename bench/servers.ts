@@ -15,18 +15,20 @@ const UMBRA = resolve(import.meta.dirname, '../bin/umbra');
 
 export interface UmbraOptions {
   readonly workers?: number | 'auto';
+  /** As in the file; default: the filesystem. */
+  readonly storage?: object;
   /** URLs by host; none means that every name is local. */
   readonly upstreams?: Readonly<Record<string, string>>;
 }
 
-/** Defaults but for the address and where data go: filesystem storage with fsync, one log line per request into a file. */
+/** Defaults but for the address and where data go: one log line per request into a file; filesystem storage with fsync unless the options say otherwise. */
 export async function startUmbra(folder: string, options: UmbraOptions = {}): Promise<Server> {
   if (!existsSync(UMBRA)) throw new Error('bin/umbra is missing: run make build first, or leave it out with --without umbra');
   const port = await freePort();
   const config = {
     workers: options.workers ?? 'auto',
     listeners: [{ address: `127.0.0.1:${port}` }],
-    storage: { driver: 'filesystem', root: './data' },
+    storage: options.storage ?? { driver: 'filesystem', root: './data' },
     upstreams: Object.fromEntries(Object.entries(options.upstreams ?? {}).map(([host, url]) => [host, { url, policy: 'proxy' }])),
   };
   // JSON is YAML.
@@ -37,6 +39,8 @@ export async function startUmbra(folder: string, options: UmbraOptions = {}): Pr
 export interface DockerRegistryOptions {
   /** Makes it a pull-through cache of this URL. */
   readonly proxyOf?: string;
+  /** One of its storage drivers with its parameters; default: the filesystem. */
+  readonly storage?: object;
 }
 
 /** As Debian configures it (in-memory cache of descriptors, deletes, access log), without TLS and users. */
@@ -44,7 +48,7 @@ export async function startDockerRegistry(folder: string, options: DockerRegistr
   const port = await freePort();
   const config = {
     version: 0.1,
-    storage: { cache: { blobdescriptor: 'inmemory' }, filesystem: { rootdirectory: join(folder, 'data') }, delete: { enabled: true } },
+    storage: { cache: { blobdescriptor: 'inmemory' }, ...(options.storage ?? { filesystem: { rootdirectory: join(folder, 'data') } }), delete: { enabled: true } },
     http: { addr: `127.0.0.1:${port}` },
     ...(options.proxyOf === undefined ? {} : { proxy: { remoteurl: options.proxyOf } }),
   };

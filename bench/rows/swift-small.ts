@@ -1,0 +1,147 @@
+/** Many small images over Swift, and a long list of tags: what round trips to the store cost. */
+import { randomBytes } from 'node:crypto';
+import { Pool } from 'undici';
+import { digestOf, MANIFEST_TYPE } from '../content.ts';
+import { openPusher } from '../push.ts';
+import type { Contender, Row, Section } from '../row.ts';
+import { startUmbra, type Server } from '../servers.ts';
+import { openSwift, type Swift } from '../swift.ts';
+import { openDockerRegistry } from './swift-large.ts';
+
+type Which = 'plain' | 'withDisk';
+
+interface State {
+  readonly swift: Swift;
+  readonly plain: Server | undefined;
+  readonly withDisk: Server | undefined;
+  readonly dockerRegistry: Server | undefined;
+  readonly images: number;
+  readonly tags: number;
+  /** Origins that have the tags. */
+  readonly seeded: Set<string>;
+}
+
+const REGISTRIES: readonly Contender[] = ['umbra', 'docker-registry'];
+const CLIENTS = 8;
+const BLOB_BYTES = 64 * 1024;
+const LISTED = 'bench/listed';
+
+function serverOf(state: State, contender: Contender, which: Which): Server {
+  const server = contender === 'umbra' ? state[which] : state.dockerRegistry;
+  if (server === undefined) throw new Error(`${contender} takes no part`);
+  return server;
+}
+
+/** Works through the items with eight clients at once; gives seconds. */
+async function together<T>(items: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<number> {
+  let next = 0;
+  const before = performance.now();
+  await Promise.all(
+    Array.from({ length: CLIENTS }, async () => {
+      while (next < items.length) {
+        const index = next++;
+        await work(items[index] as T /* index < length */, index);
+      }
+    }),
+  );
+  return (performance.now() - before) / 1000;
+}
+
+async function pushAll(origin: string, blobs: readonly Buffer[], round: string): Promise<number> {
+  const pusher = openPusher(origin, CLIENTS);
+  const seconds = await together(blobs, (bytes, i) => pusher.pushSmall(`bench/image-${i}`, round, bytes));
+  await pusher.close();
+  return seconds;
+}
+
+async function get(pool: Pool, path: string): Promise<number> {
+  const answer = await pool.request({ method: 'GET', path, headers: { accept: MANIFEST_TYPE } });
+  const bytes = (await answer.body.arrayBuffer()).byteLength;
+  if (answer.statusCode !== 200) throw new Error(`GET ${path}: ${answer.statusCode}`);
+  return bytes;
+}
+
+const randomBlobs = (count: number): Buffer[] => Array.from({ length: count }, () => randomBytes(BLOB_BYTES));
+
+function pushRow(name: string, which: Which): Row<State> {
+  return {
+    name, unit: 'push/s', contenders: REGISTRIES,
+    async measure(state, contender, round) {
+      return state.images / (await pushAll(serverOf(state, contender, which).origin, randomBlobs(state.images), `${which}-${round}`));
+    },
+  };
+}
+
+/** Manifest and blob of each image, as a client asks for them that has none of it. */
+function pullRow(name: string, which: Which): Row<State> {
+  return {
+    name, unit: 'pull/s', contenders: REGISTRIES,
+    async measure(state, contender, round) {
+      const { origin } = serverOf(state, contender, which);
+      const blobs = randomBlobs(state.images);
+      await pushAll(origin, blobs, `pull-${which}-${round}`);
+      const pool = new Pool(origin, { connections: CLIENTS });
+      const seconds = await together(blobs, async (bytes, i) => {
+        const manifest = await get(pool, `/v2/bench/image-${i}/manifests/pull-${which}-${round}`);
+        const blob = await get(pool, `/v2/bench/image-${i}/blobs/${digestOf(bytes)}`);
+        if (manifest === 0 || blob !== bytes.length) throw new Error(`image ${i} came as ${manifest} and ${blob} bytes`);
+      });
+      await pool.close();
+      return state.images / seconds;
+    },
+  };
+}
+
+export const swiftSmall: Section<State> = {
+  title: `small images over Swift, ${CLIENTS} clients`,
+  rows: [
+    pushRow('200 small images pushed', 'plain'),
+    pushRow('200 small images pushed, disk tier', 'withDisk'),
+    pullRow('200 small images pulled', 'plain'),
+    pullRow('200 small images pulled, disk tier', 'withDisk'),
+    {
+      name: '5 000 tags listed', unit: 'ms', contenders: REGISTRIES,
+      async measure(state, contender) {
+        const { origin } = serverOf(state, contender, 'plain');
+        await seedTags(origin, state.seeded, state.tags);
+        const pool = new Pool(origin, { connections: 1 });
+        const before = performance.now();
+        const answer = await pool.request({ method: 'GET', path: `/v2/${LISTED}/tags/list` });
+        const { tags } = (await answer.body.json()) as { readonly tags: readonly string[] }; // distribution-spec end-8a
+        const ms = performance.now() - before;
+        await pool.close();
+        if (tags.length < state.tags && answer.headers['link'] === undefined) throw new Error(`${tags.length} tags listed, expected ${state.tags}`);
+        return ms;
+      },
+    },
+  ],
+  async open(bench) {
+    const swift = await openSwift();
+    const { quick, without } = bench.options;
+    const umbra = async (storage: object): Promise<Server | undefined> => (without.has('umbra') ? undefined : startUmbra(await bench.folder('umbra'), { storage }));
+    return {
+      swift,
+      plain: await umbra(swift.umbraStorage()),
+      withDisk: await umbra(swift.umbraStorage({ root: './disk', maxBytes: '1GiB' })),
+      dockerRegistry: without.has('docker-registry') ? undefined : await openDockerRegistry(bench, swift),
+      images: quick ? 40 : 200,
+      tags: quick ? 500 : 5000,
+      seeded: new Set(),
+    };
+  },
+  async close({ swift, plain, withDisk, dockerRegistry }) {
+    for (const server of [plain, withDisk, dockerRegistry]) await server?.stop();
+    await swift.close();
+  },
+};
+
+async function seedTags(origin: string, seeded: Set<string>, count: number): Promise<void> {
+  if (seeded.has(origin)) return;
+  seeded.add(origin);
+  const pusher = openPusher(origin, CLIENTS);
+  const bytes = randomBytes(1024);
+  await pusher.pushSmall(LISTED, 'tag-0', bytes);
+  const blob = { digest: digestOf(bytes), size: bytes.length };
+  await together(Array.from({ length: count - 1 }), (_, i) => pusher.putManifest(LISTED, `tag-${i + 1}`, blob));
+  await pusher.close();
+}
