@@ -12,7 +12,7 @@
  * time but for flags, so that what one node pushed is there at once on every other.
  */
 import { LRUCache } from 'lru-cache';
-import type { Driver } from '../drivers/driver.ts';
+import type { Driver, Entry } from '../drivers/driver.ts';
 
 interface Held<T> {
   readonly value: T | undefined;
@@ -62,6 +62,12 @@ export class CachedRecords<T extends object> {
     if (driver.stampNow?.(key) !== held.stamp) return this.readFresh(key);
     held.seenMs = nowMs();
     return held.value;
+  }
+
+  /** The record that a listing saw; at once where memory has that very one. A listing may lag, and so may this. */
+  readListed({ key, stamp }: Entry): T | undefined | Promise<T | undefined> {
+    const held = this.#held.get(key);
+    return held?.stamp === stamp ? held.value : this.readFresh(key);
   }
 
   /** What stands there now, whatever memory says. */

@@ -54,6 +54,8 @@ export const keys = {
   referrer: (repo: Repo, subject: Digest, manifest: Digest): string => `${repoKey(repo)}/_referrers/${split(subject)}/${split(manifest)}`,
   referrers: (repo: Repo, subject: Digest): string => `${repoKey(repo)}/_referrers/${split(subject)}/`,
   gone: (repo: Repo, incarnation: Incarnation): string => `${repoKey(repo)}/_gone/${incarnation}`,
+  /** Prefix of all that are gone. */
+  allGone: (repo: Repo): string => `${repoKey(repo)}/_gone/`,
   /** Every key of a view's repositories. */
   repositories: (view: ViewUid): string => `repos/${view}/`,
   upload: (id: string): string => `uploads/${id}`,

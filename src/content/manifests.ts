@@ -12,6 +12,7 @@ import type { CachedRecords } from './cached.ts';
 import { eachOf, STORE_CONCURRENCY } from './each.ts';
 import { digestAtEnd, keys, manifestReference, type Generation, type Incarnation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
+import { livingTags } from './living-tags.ts';
 import type { GoneRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
 import type { Tags } from './tags.ts';
 
@@ -70,6 +71,7 @@ export interface ManifestsDeps {
 
 export function manifests(deps: ManifestsDeps): Manifests {
   const { driver, blobs, links, tags, records, gone, nowMs, newId } = deps;
+  const livingNames = livingTags({ driver, tags, records, gone });
   const cache = new LRUCache<Digest, Buffer>({ maxSize: deps.cacheBytes, sizeCalculation: (b) => b.length + 128 });
 
   const isGone = async (repo: Repo, incarnation: Incarnation, fresh = false): Promise<boolean> => {
@@ -231,14 +233,7 @@ export function manifests(deps: ManifestsDeps): Manifests {
       return true;
     },
 
-    async tagNames(repo) {
-      const all = await tags.list(repo);
-      const alive = await eachOf(all, STORE_CONCURRENCY, async ([, tag]) => {
-        const record = await living(repo, tag.digest);
-        return record !== undefined && (record.incarnation === tag.incarnation || !(await isGone(repo, tag.incarnation)));
-      });
-      return all.filter((_, i) => alive[i] === true).map(([name]) => name);
-    },
+    tagNames: (repo) => livingNames.names(repo),
 
     async referrers(repo, subject) {
       const found: string[] = [];

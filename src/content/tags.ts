@@ -2,7 +2,7 @@
  * Tags of a repository (`_tags/`): small records that the last writer wins. A tag holds while neither it nor the
  * incarnation it was given is deleted; the manifest it names must live too, which `manifests.ts` knows.
  */
-import type { Driver } from '../drivers/driver.ts';
+import type { Driver, Entry } from '../drivers/driver.ts';
 import { parseTag } from '../oci/name.ts';
 import type { CachedRecords } from './cached.ts';
 import { eachOf, STORE_CONCURRENCY } from './each.ts';
@@ -41,12 +41,12 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
 
     async list(repo) {
       const prefix = keys.tags(repo);
-      const names: string[] = [];
-      for await (const { key } of driver.list(prefix)) names.push(key.slice(prefix.length));
-      const found = await eachOf(names, STORE_CONCURRENCY, async (name) => records.read(keys.tag(repo, name)));
-      return names.flatMap((name, i) => {
+      const entries: Entry[] = [];
+      for await (const entry of driver.list(prefix)) entries.push(entry);
+      const found = await eachOf(entries, STORE_CONCURRENCY, async (entry) => records.readListed(entry));
+      return entries.flatMap(({ key }, i) => {
         const record = found[i];
-        return record === undefined || record.deleted === true ? [] : [[name, record] as const];
+        return record === undefined || record.deleted === true ? [] : [[key.slice(prefix.length), record] as const];
       });
     },
   };
