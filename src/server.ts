@@ -22,8 +22,11 @@ import { registry } from './registry/registry.ts';
 import { oneStore, storesWithCache, type Store, type Stores } from './registry/stores.ts';
 import { openStore, poolThreads, type StorageDeps } from './storage.ts';
 import type { FillEvent } from './upstream/fill-event.ts';
+import { machineFills } from './upstream/fill-group.ts';
+import { sweepLeases } from './upstream/fill-lease.ts';
 import { fills } from './upstream/fills.ts';
 import { upstreams } from './upstream/set.ts';
+import { sharedFills } from './upstream/shared-fills.ts';
 import { VERSION } from './version.ts';
 import { configuredViews } from './views/views.ts';
 import type { Group } from './workers/group.ts';
@@ -96,8 +99,11 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
 
   const remote = upstreams(config.upstreams, { nowMs, env: deps.env, version: VERSION, manifestBytes: config.limits.manifestBytes, observe: metrics.upstream });
   closing.push(() => remote.close());
+  const { driver: cache } = stores.of(views.upstream.uid);
   const filling = fills({
-    driver: stores.of(views.upstream.uid).driver, group, timers, nowMs, newId,
+    driver: cache, timers, nowMs, newId,
+    // Only an object store is shared by other machines.
+    group: cache.assemblies.exclusive ? machineFills(group) : sharedFills({ group, driver: cache, timers, nowMs, newId }),
     detachedMs: config.fillDetachedMs,
     maxBytes: config.limits.blobBytes,
     bufferBytes: Math.floor(memory * FILL_SHARE),
@@ -137,7 +143,11 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   }
 
   const house = await keepHouse({
-    sweep: (signal) => sweepAll(stores, config.limits.uploadsMs, signal), group, timers,
+    group, timers,
+    sweep: async (signal) => {
+      await sweepLeases({ driver: cache, nowMs, signal });
+      return await sweepAll(stores, config.limits.uploadsMs, signal);
+    },
     swept: ({ removed, kept }) => (removed > 0 ? log.info({ removed, kept }, 'abandoned uploads swept') : undefined),
     failed: (error) => log.error({ error }, 'sweeping uploads failed'),
   });

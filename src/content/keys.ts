@@ -12,6 +12,7 @@
  *   repos/<view>/<name>/_referrers/<alg>/<hex>/<alg>/<hex>   ReferrerRecord: subject, then the manifest that refers
  *   repos/<view>/<name>/_gone/<incarnation>           this incarnation of a manifest was deleted
  *   uploads/<id>/…                                    sessions of pushes and fills
+ *   leases/fills/<alg>/<hex>                          which machine downloads a blob; written over, deleted, of no weight
  *
  * <view> is a view's uid, never used again; <name> is `host/path`. Names cannot hold a component that begins with `_`.
  */

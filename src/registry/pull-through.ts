@@ -3,7 +3,7 @@
  * (DESIGN section 4, `proxy`). Everything that comes from an upstream is stored by this file and no other.
  */
 import { LRUCache } from 'lru-cache';
-import type { Blobs, Stored } from '../content/blobs.ts';
+import { bytesMissing, type Blobs, type Stored } from '../content/blobs.ts';
 import type { Content } from '../content/content.ts';
 import { uploadReference, type Generation, type Repo } from '../content/keys.ts';
 import type { Driver } from '../drivers/driver.ts';
@@ -193,6 +193,11 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
       stored: async () => {
         const link = await links.find(repo, digest);
         return link === undefined ? undefined : (await links.open(repo, digest, link)).source;
+      },
+      published: async (id, bytes) => {
+        const found = await blobs.open(digest, id as Generation, bytes); // a fill's id names the generation
+        if (found === undefined) throw bytesMissing(digest, repo);
+        return found.source;
       },
       download: (start, signal) => deps.upstream(host).getBlob(pathOf(name), digest, { start, signal }),
       publish: (id, state, bytes) => publish(repo, digest, id as Generation, state, bytes),

@@ -45,19 +45,35 @@ export async function* attemptBytes({ attempt, changes, range, signal, past }: A
     if (status.kind === 'failed') throw new AttemptFailed(status.error);
     // Even of no bytes at all, the end is the verification.
     if (end !== undefined && position >= end && (end !== size || status.kind === 'verified')) return;
-    if (status.kind === 'unstored') return yield* past({ start: position, end, given: position > (range?.start ?? 0) }, status);
+    const given = position > (range?.start ?? 0);
+    if (status.kind === 'unstored') return yield* past({ start: position, end, given }, status);
+    if (status.kind === 'orphaned') {
+      // Who has nothing yet shares another download.
+      if (!given) throw new AttemptFailed(status.error);
+      return yield* past({ start: position, end, given }, { kind: 'unstored', hash: undefined, verified: false });
+    }
     const limit = Math.min(end ?? Infinity, attempt.readable);
     if (position >= limit) {
       await changes.next(signal);
       continue;
     }
     const held = attempt.memory?.at(position);
-    if (held === undefined) {
-      for await (const chunk of attempt.source.stream(position, Math.min(limit, attempt.landed), signal)) {
-        position += chunk.length;
-        yield chunk;
-        // Not to go on giving bytes that are known to be wrong.
-        if (attempt.status.kind === 'failed') break;
+    if (held === undefined && position >= attempt.landed) {
+      // Let go, and not yet to be read from the store, which shows whole pieces only.
+      await changes.next(signal);
+    } else if (held === undefined) {
+      const { opened } = attempt.source;
+      try {
+        for await (const chunk of attempt.source.stream(position, Math.min(limit, attempt.landed), signal)) {
+          position += chunk.length;
+          yield chunk;
+          // Not to go on giving bytes that are known to be wrong.
+          if (attempt.status.kind === 'failed') break;
+        }
+      } catch (error) {
+        // Pieces go when what they make up is published, where it is found then, or turns out to be wrong.
+        while (attempt.source.opened === opened && attempt.status.kind === 'growing') await changes.next(signal);
+        if (attempt.source.opened === opened && attempt.status.kind === 'verified') throw error;
       }
     } else {
       const chunk = held.subarray(0, limit - position);

@@ -11,11 +11,11 @@ export type FillEvent =
   | { readonly kind: 'mismatch'; readonly digest: Digest; readonly attempt: number }
   /** The store is full: the readers take the bytes past it. */
   | { readonly kind: 'full'; readonly digest: Digest; readonly landed: number }
-  /** `bytes` is what the store took. */
+  /** `bytes` is what the store took; `elsewhere`: another machine had begun already, and its download is read. */
   | {
       readonly kind: 'ended';
       readonly digest: Digest;
-      readonly outcome: 'stored' | 'absent' | 'failed' | 'aborted' | 'unstored';
+      readonly outcome: 'stored' | 'absent' | 'failed' | 'aborted' | 'orphaned' | 'unstored' | 'elsewhere';
       readonly bytes: number;
       readonly durationMs: number;
       readonly error: ErrorFacts | undefined;

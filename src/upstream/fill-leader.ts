@@ -1,15 +1,15 @@
 /**
- * Leading a fill: downloads the blob once for every reader on this machine, verifies and publishes it. Waits for no
- * reader; it only knows whether there are any.
+ * Leading a fill: downloads the blob once for every reader on this machine, and on others that share the store,
+ * verifies and publishes it. Waits for no reader; it only knows whether this machine has any.
  */
 import type { Hash } from 'node:crypto';
-import { isDriverError, type Appender, type AssemblyState, type Driver } from '../drivers/driver.ts';
+import { isDriverError, type Appender, type AssemblyState, type Driver, type Source } from '../drivers/driver.ts';
 import { algorithmOf, finishHash, newHash, type Digest } from '../oci/digest.ts';
 import { hasCode, RegistryError } from '../oci/errors.ts';
-import type { Leading } from '../workers/group.ts';
 import type { Timers } from '../workers/timers.ts';
 import { asRegistryError, download, DownloadMismatch } from './fill-download.ts';
 import type { FillEvent } from './fill-event.ts';
+import type { FillLead, Relay } from './fill-group.ts';
 import { errorFacts, type Outcome, type Progress } from './fill-progress.ts';
 import type { FillJob } from './fill.ts';
 import { Attempt, type Growing } from './growing.ts';
@@ -31,6 +31,17 @@ export interface LeaderOptions {
   readonly observe: (event: FillEvent) => void;
 }
 
+/** Another machine's download is the one to read. */
+class LedElsewhere extends Error {
+  override readonly name = 'LedElsewhere';
+  readonly relay: Relay;
+
+  constructor(relay: Relay) {
+    super('another machine leads');
+    this.relay = relay;
+  }
+}
+
 /** A wrong blob is asked for once more. */
 const MAX_ATTEMPTS = 2;
 /** How far followers may be behind while bytes keep coming: a message per write would cost more than it helps. */
@@ -39,11 +50,13 @@ const ANNOUNCE_BYTES = 1024 * 1024;
 export class Leader {
   readonly #growing: Growing;
   readonly #job: FillJob;
-  readonly #leading: Leading;
+  readonly #leading: FillLead;
   readonly #options: LeaderOptions;
   readonly #control = new AbortController();
   readonly #alone = Promise.withResolvers<void>();
   #began = false;
+  #over = false;
+  #contended = false;
   #followers = 0;
   #announced = 0;
   #progress: (() => Progress) | undefined;
@@ -53,29 +66,35 @@ export class Leader {
   /** What need not keep the readers waiting. */
   #afterwards = async (): Promise<void> => undefined;
 
-  constructor(growing: Growing, job: FillJob, leading: Leading, options: LeaderOptions) {
+  constructor(growing: Growing, job: FillJob, leading: FillLead, options: LeaderOptions) {
     this.#growing = growing;
     this.#job = job;
     this.#leading = leading;
     this.#options = options;
   }
 
-  /** Runs the fill to its end and tells everybody. Never rejects. */
-  async run(): Promise<void> {
+  /** Runs the fill to its end and tells everybody; or gives what speaks instead, where another machine leads. Never rejects. */
+  async run(): Promise<Relay | undefined> {
     const { nowMs, observe } = this.#options;
     const startedMs = nowMs();
     this.readersChanged();
-    const outcome = await this.#fill().catch((error: unknown) => this.#failed(error));
+    const outcome = await this.#fill().catch((error: unknown) => (error instanceof LedElsewhere ? error : this.#failed(error)));
     this.#cancelDetached?.();
+    this.#over = true;
+    if (outcome instanceof LedElsewhere) {
+      observe({ kind: 'ended', digest: this.#job.digest, outcome: 'elsewhere', bytes: 0, durationMs: nowMs() - startedMs, error: undefined });
+      return outcome.relay;
+    }
     const bytes = this.#growing.attempt?.landed ?? 0;
     this.#growing.end(outcome);
     this.#leading.end(outcome);
     await this.#afterwards();
-    if (!this.#began) return;
+    if (!this.#began) return undefined;
     observe({
       kind: 'ended', digest: this.#job.digest, outcome: this.#phase === 'past' ? 'unstored' : outcome.kind, bytes,
       durationMs: nowMs() - startedMs, error: outcome.kind === 'failed' ? outcome.error : undefined,
     });
+    return undefined;
   }
 
   abort(reason: Error): void {
@@ -92,6 +111,7 @@ export class Leader {
   }
 
   readersChanged(): void {
+    if (this.#over) return;
     if (this.#growing.readers + this.#followers > 0) {
       this.#cancelDetached?.();
       this.#cancelDetached = undefined;
@@ -143,51 +163,85 @@ export class Leader {
     const { driver, newId, maxBytes } = this.#options;
     const { digest, origin } = this.#job;
     const signal = AbortSignal.any([this.#control.signal, over.signal]);
-    const opened = await this.#job.download(0, signal);
+    const opened = await this.#open(signal);
     if (opened === undefined) return { kind: 'absent', ...(origin === undefined ? {} : { origin }) };
     // What upstream says goes first: a wrong descriptor then fails its own reader only.
     const size = opened.size ?? this.#job.size;
     if (size !== undefined && size > maxBytes) throw new RegistryError('UPSTREAM_FAILED', `${digest} has ${size} bytes upstream: at most ${maxBytes} are taken`);
     const id = newId();
     const state = driver.assemblies.create(`uploads/${id}`);
-    const appender = await driver.assemblies.append(state).catch((error: unknown) => {
+    let storeMoved = (): void => undefined;
+    const appender = await driver.assemblies.append(state, { onLanded: () => storeMoved() }).catch((error: unknown) => {
       if (isFull(error)) return undefined;
       throw error;
     });
     if (appender === undefined) {
       over.abort(new Error('the store is full'));
       this.#growing.begin(new Attempt(id, size, Promise.resolve(undefined)));
-      return this.#goPast({ id, size, landed: 0, hash: newHash(algorithmOf(digest)) });
+      return await this.#goPast({ id, size, landed: 0, hash: newHash(algorithmOf(digest)) });
     }
-    const clear = async (): Promise<void> => {
-      // Of a finished attempt that was published, nothing is left to clear but an empty place; the sweep of uploads takes what stays.
-      await appender.abandon().catch(() => undefined);
-      await driver.assemblies.discard(state).catch(() => undefined);
-    };
     try {
-      const outcome = await this.#land({ id, size, opened, state, appender, over, signal });
-      this.#afterwards = clear;
+      const outcome = await this.#land({ id, size, opened, state, appender, over, signal, onStoreMoved: (moved) => (storeMoved = moved) });
+      this.#afterwards = async () => this.#clear(state, appender, outcome.kind === 'stored' ? 'stored' : 'unfinished');
       return outcome;
     } catch (error) {
-      await clear();
+      if (error instanceof DownloadMismatch) await this.#clear(state, appender, 'useless');
+      else this.#afterwards = async () => this.#clear(state, appender, 'unfinished');
       throw error;
     }
   }
 
-  async #land({ id, size, opened, state, appender, over, signal }: Begun): Promise<Outcome> {
+  /** What is left of an attempt after its end; the sweep of uploads takes what stays. */
+  async #clear(state: AssemblyState, appender: Appender, what: 'stored' | 'unfinished' | 'useless'): Promise<void> {
+    const { assemblies } = this.#options.driver;
+    // Where attempts stand side by side, what is published may stay where it was gathered.
+    if (what === 'stored' && !assemblies.exclusive) return;
+    const discard = async (): Promise<void> => {
+      // Of a finished attempt that was published, nothing is left to clear but an empty place.
+      await appender.abandon().catch(() => undefined);
+      await assemblies.discard(state).catch(() => undefined);
+    };
+    if (what !== 'unfinished' || this.#leading.later === undefined) return await discard();
+    // Machines that follow have these bytes from us, and go on from them.
+    await appender.finish().catch(() => undefined);
+    this.#leading.later(discard);
+  }
+
+  /** Opens the download and looks meanwhile whether another machine has one: nobody reads of ours before that is known. @throws LedElsewhere */
+  async #open(signal: AbortSignal): Promise<RemoteBlob | undefined> {
+    const opening = this.#job.download(0, signal);
+    if (this.#contended || this.#leading.contend === undefined) return await opening;
+    this.#contended = true;
+    opening.catch(() => undefined); // what it fails with is no matter where another has the blob
+    const relay = await this.#leading.contend(signal);
+    if (relay !== undefined) throw new LedElsewhere(relay);
+    return await opening;
+  }
+
+  async #land({ id, size, opened, state, appender, over, signal, onStoreMoved }: Begun): Promise<Outcome> {
     const { driver, timers, maxBytes, windowBytes, observe } = this.#options;
     const { digest } = this.#job;
     const algorithm = algorithmOf(digest);
+    const piecewise = appender.landed !== undefined;
+    /** What can be read by now, in any process. */
+    const standing = (): AssemblyState => appender.landed?.() ?? state;
+    const land = (): void => {
+      const { readable } = landing;
+      if (piecewise && readable > attempt.landed) attempt.source.renew(driver.assemblies.open(standing()));
+      attempt.landed = readable;
+    };
     const moved = (): void => {
-      attempt.landed = landing.landed;
+      land();
+      this.#leading.came?.(landing.head);
       this.#growing.changes.notify();
       const news = attempt.landed - this.#announced;
-      if (this.#followers > 0 && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
+      if ((this.#followers > 0 || this.#leading.contend !== undefined) && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
     };
     const landing: Landing = new Landing({ appender, hash: newHash(algorithm), windowBytes, moved, refused: (error) => over.abort(error) });
     const attempt: Attempt = new Attempt(id, size, driver.assemblies.open(state), landing);
+    onStoreMoved(() => landing.storeMoved());
     this.#growing.begin(attempt);
-    this.#progress = () => ({ kind: 'growing', id, ...(size === undefined ? {} : { size }), landed: landing.landed, state });
+    this.#progress = () => ({ kind: 'growing', id, ...(size === undefined ? {} : { size }), landed: landing.readable, state: standing() });
     this.#announce();
     let whole = size;
     let verified = false;
@@ -200,7 +254,7 @@ export class Leader {
       }
       whole = landing.head;
       await landing.end();
-      attempt.landed = landing.landed;
+      land();
       this.#phase = 'rest';
       this.readersChanged();
       if (finishHash(algorithm, landing.hash) !== digest) throw new DownloadMismatch(digest);
@@ -208,13 +262,18 @@ export class Leader {
       // Published bytes go elsewhere: what is opened by then stays readable.
       await attempt.source.opened;
       await this.#job.publish(id, await appender.finish(), landing.landed);
+      if (piecewise) attempt.source.renew(this.#published(id, landing.landed));
       return { kind: 'stored', id, size: landing.landed };
     } catch (error) {
       if (!isFull(error)) throw error;
       await landing.settled();
-      attempt.landed = landing.landed;
-      return await this.#goPast({ id, size: whole, landed: landing.landed, state, hash: verified ? undefined : landing.hashOfAll() });
+      land();
+      return await this.#goPast({ id, size: whole, landed: attempt.landed, state: standing(), hash: verified ? undefined : landing.hashOfAll() });
     }
+  }
+
+  async #published(id: string, size: number): Promise<Source | undefined> {
+    return this.#job.published?.(id, size);
   }
 
   /** The store is full: the readers go on with downloads of their own, and the fill stays until the last has left. */
@@ -234,7 +293,8 @@ export class Leader {
 
   #announce(): void {
     const progress = this.#progress?.();
-    if (progress === undefined) return;
+    // What lands as an attempt is cleared is no news: the last word has been said.
+    if (progress === undefined || this.#over) return;
     this.#announced = progress.landed;
     this.#leading.announce(progress);
   }
@@ -252,6 +312,8 @@ interface Begun {
   readonly opened: RemoteBlob;
   readonly state: AssemblyState;
   readonly appender: Appender;
+  /** Takes what to call when the store shows more. */
+  readonly onStoreMoved: (moved: () => void) => void;
   /** Ends the download. */
   readonly over: AbortController;
   readonly signal: AbortSignal;

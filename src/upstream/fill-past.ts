@@ -48,9 +48,12 @@ interface Base {
 }
 
 async function baseOf({ attempt, status, job, start, given }: PastOptions): Promise<Base> {
-  const base: Base = { held: attempt.memory?.head ?? attempt.landed, hash: status.hash, verified: status.verified };
-  const reads = attempt.landed > 0 && (start < attempt.landed || status.hash === undefined);
-  if (!reads || (await attempt.source.opened.catch(() => undefined)) !== undefined) return base;
+  const { memory, landed } = attempt;
+  const base: Base = { held: memory?.head ?? landed, hash: status.hash, verified: status.verified };
+  // A store that shows whole pieces only may have taken bytes which are neither there to read nor in memory any more.
+  const hasGap = memory !== undefined && memory.from > landed && start < memory.from;
+  const reads = landed > 0 && (start < landed || (status.hash === undefined && !status.verified));
+  if (!hasGap && (!reads || (await attempt.source.opened.catch(() => undefined)) !== undefined)) return base;
   // What was given cannot be hashed again, and other bytes in its stead would prove nothing of it.
   if (given) throw new RegistryError('UNAVAILABLE', `the store lost what it had of ${job.digest}`);
   return { held: 0, hash: undefined, verified: false };

@@ -22,7 +22,12 @@ export type Outcome =
   | { readonly kind: 'absent'; readonly origin?: string }
   | { readonly kind: 'failed'; readonly origin?: string; readonly error: ErrorFacts }
   /** Nobody read it, or its worker left: whoever still wants the blob begins again. */
-  | { readonly kind: 'aborted' };
+  | { readonly kind: 'aborted' }
+  /**
+   * Another machine led it, and it stands still there: who has bytes of it goes on from them with a download of its
+   * own, who has none begins again.
+   */
+  | { readonly kind: 'orphaned' };
 
 /** A RegistryError as it travels. */
 export interface ErrorFacts {

@@ -139,12 +139,13 @@ export class Reader implements FillReader {
   }
 
   #isReadable(attempt: Attempt | undefined): attempt is Attempt {
-    return attempt !== undefined && attempt.status.kind !== 'failed' && attempt !== this.#moved;
+    if (attempt === undefined || attempt === this.#moved) return false;
+    return attempt.status.kind !== 'failed' && attempt.status.kind !== 'orphaned';
   }
 
   /** Whether upstream's "no" is an answer to our question. @throws its error, where it is */
   #isOurs(outcome: Exclude<Outcome, { kind: 'stored' }>): boolean {
-    if (outcome.kind === 'aborted' || outcome.origin !== this.#job.origin) return false;
+    if (outcome.kind === 'aborted' || outcome.kind === 'orphaned' || outcome.origin !== this.#job.origin) return false;
     if (outcome.kind === 'failed') throw errorOf(outcome.error);
     return true;
   }

@@ -13,6 +13,8 @@ export class Download implements RemoteBlob {
   readonly signal: AbortSignal;
   /** The reader left or finished. */
   readonly left: Promise<void>;
+  /** Bytes that the reader took. */
+  taken = 0;
   readonly #bytes: Buffer;
   readonly #queue: (Buffer | Error | 'end')[] = [];
   readonly #leave = Promise.withResolvers<void>();
@@ -71,7 +73,10 @@ export class Download implements RemoteBlob {
         if (item === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
         else if (item === 'end') return;
         else if (item instanceof Error) throw item;
-        else yield item;
+        else {
+          this.taken += item.length;
+          yield item;
+        }
       }
     } finally {
       this.#leave.resolve();
@@ -129,6 +134,7 @@ export class Shelf {
       size: options.size,
       ...(options.origin === undefined ? {} : { origin: options.origin }),
       ...(options.withoutStored === true ? {} : { stored: async () => this.driver.open(key) }),
+      published: async () => this.driver.open(key),
       download: async (start, signal) => far.answer(start, signal, far.asked++),
       publish: async (id, state, size) => {
         await this.gate;
@@ -181,6 +187,7 @@ export function fullAfter(driver: Driver, bytes: number, fails: 'append' | 'writ
           return appender.finish();
         },
         abandon: async () => appender.abandon(),
+        ...(appender.landed === undefined ? {} : { landed: appender.landed.bind(appender) }),
       };
     },
   };
@@ -214,6 +221,48 @@ export class ManualTimers implements Timers {
     const [timer] = this.pending.splice(0, 1);
     timer?.task();
     return timer?.ms ?? 0;
+  }
+}
+
+/** Enough for some MiB to go through a store. */
+const TURNS = 150;
+
+/** A clock that the test moves. */
+export class Clock implements Timers {
+  #now = 0;
+  #pending: { readonly atMs: number; readonly task: () => void }[] = [];
+
+  readonly nowMs = (): number => this.#now;
+
+  after(ms: number, task: () => void): () => void {
+    const timer = { atMs: this.#now + ms, task };
+    this.#pending.push(timer);
+    return () => (this.#pending = this.#pending.filter((other) => other !== timer));
+  }
+
+  /** Lets so much time pass; whatever can happen at each moment has happened before the next. */
+  async pass(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await quiet(TURNS);
+    for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
+      this.#now = next.atMs;
+      next.task();
+      await quiet(TURNS);
+    }
+    this.#now = end;
+  }
+
+  /** Lets so much time pass at once. */
+  tick(ms: number): void {
+    const end = this.#now + ms;
+    for (let next = this.#next(end); next !== undefined; next = this.#next(end)) next.task();
+    this.#now = end;
+  }
+
+  #next(until: number): { readonly atMs: number; readonly task: () => void } | undefined {
+    const [next] = this.#pending.filter(({ atMs }) => atMs <= until).toSorted((a, b) => a.atMs - b.atMs);
+    this.#pending = this.#pending.filter((other) => other !== next);
+    return next;
   }
 }
 
@@ -261,6 +310,6 @@ export function someBytes(count: number): Buffer {
 }
 
 /** Turns of the event loop: whatever can happen without anything new has happened. */
-export async function quiet(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+export async function quiet(turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
 }

@@ -1,5 +1,6 @@
 /**
- * Fills: one download of one blob from upstream, shared by every reader on this machine (DESIGN section 6, "Fill").
+ * Fills: one download of one blob from upstream, shared by every reader on this machine and, over an object store, on
+ * others (DESIGN section 6, "Fill"; PROTOCOL "Fills").
  * This file is the contract; the work is in the files beside it.
  */
 import type { Digest } from '../oci/digest.ts';
@@ -21,6 +22,11 @@ export interface FillJob {
    * such a reader downloads again.
    */
   stored?(signal: AbortSignal): Promise<Source | undefined>;
+  /**
+   * Opens what a fill published under `id`, by whichever name and on whichever machine. Where a store shows only whole
+   * pieces of what is being gathered, that is how a fill is read to its end.
+   */
+  published?(id: string, size: number): Promise<Source | undefined>;
   /** Opens the download at an offset; undefined where upstream has no such blob. */
   download(start: number, signal: AbortSignal): Promise<RemoteBlob | undefined>;
   /** Called once, after the digest was verified: makes the gathered bytes a stored, linked blob. `id` names the generation. */

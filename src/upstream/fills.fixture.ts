@@ -11,6 +11,7 @@ import { hexOf, type Digest } from '../oci/digest.ts';
 import { clusterGroup } from '../workers/cluster.ts';
 import { systemTimers } from '../workers/timers.ts';
 import type { FillJob } from './fill.ts';
+import { machineFills } from './fill-group.ts';
 import { fills } from './fills.ts';
 
 export interface Order {
@@ -32,7 +33,7 @@ const [root = '', port = ''] = process.argv.slice(2);
 const driver = await openFilesystem({ root });
 const set = fills({
   driver,
-  group: clusterGroup(process, { id: process.pid, size: 3, timers: systemTimers, failed: () => undefined }),
+  group: machineFills(clusterGroup(process, { id: process.pid, size: 3, timers: systemTimers, failed: () => undefined })),
   timers: systemTimers,
   nowMs: () => performance.now(),
   detachedMs: 60_000,

@@ -5,10 +5,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DriverError, type Assemblies, type Driver } from '../drivers/driver.ts';
 import { openFilesystem } from '../drivers/filesystem.ts';
 import { memoryDriver } from '../drivers/memory.ts';
+import { pieceDriver } from '../drivers/pieces.fixture.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { soloGroup } from '../workers/solo.ts';
 import type { FillEvent } from './fill-event.ts';
 import { Client, Far, fullAfter, ManualTimers, quiet, Shelf, someBytes } from './fill.fixture.ts';
+import { machineFills } from './fill-group.ts';
 import type { FillJob, FillReader, Fills } from './fill.ts';
 import { fills, type FillsOptions } from './fills.ts';
 
@@ -17,7 +19,7 @@ const DETACHED_MS = 60_000;
 
 const never = new AbortController().signal;
 
-describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (kind) => {
+describe.each(['memory', 'filesystem', 'pieces'] as const)('a fill over the %s driver', (kind) => {
   let driver: Driver;
   let root: string | undefined;
   let shelf: Shelf;
@@ -27,7 +29,7 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
 
   beforeEach(async () => {
     root = kind === 'filesystem' ? await mkdtemp(join(tmpdir(), 'fills-')) : undefined;
-    driver = root === undefined ? memoryDriver() : await openFilesystem({ root });
+    driver = root !== undefined ? await openFilesystem({ root }) : kind === 'memory' ? memoryDriver() : pieceDriver(64 * 1024);
     shelf = new Shelf(driver);
     timers = new ManualTimers();
     events = [];
@@ -42,7 +44,7 @@ describe.each(['memory', 'filesystem'] as const)('a fill over the %s driver', (k
   function start(options: Partial<FillsOptions> = {}): Fills {
     let ids = 0;
     const set = fills({
-      driver, timers, group: soloGroup(timers), nowMs: () => 0, detachedMs: DETACHED_MS, newId: () => `id${++ids}`, observe: (event) => events.push(event), ...options,
+      driver, timers, group: machineFills(soloGroup(timers)), nowMs: () => 0, detachedMs: DETACHED_MS, newId: () => `id${++ids}`, observe: (event) => events.push(event), ...options,
     });
     running.push(set);
     return set;

@@ -5,9 +5,10 @@
 import type { Driver, Source } from '../drivers/driver.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { FollowEvent, Following, Group } from '../workers/group.ts';
+import type { FollowEvent, Following } from '../workers/group.ts';
 import type { Timers } from '../workers/timers.ts';
 import type { FillEvent } from './fill-event.ts';
+import type { FillGroup, Relay } from './fill-group.ts';
 import { Leader, type LeaderOptions } from './fill-leader.ts';
 import { errorFacts, type Outcome, type Progress } from './fill-progress.ts';
 import { Reader, type ReaderOptions } from './fill-reader.ts';
@@ -15,9 +16,9 @@ import type { FillJob, FillReader, Fills } from './fill.ts';
 import { Growing } from './growing.ts';
 
 export interface FillsOptions {
-  /** One whose growing assemblies can be read. */
+  /** One whose assemblies can be read as they grow, or by the piece. */
   readonly driver: Driver;
-  readonly group: Group;
+  readonly group: FillGroup;
   readonly timers: Timers;
   /** For durations. */
   readonly nowMs: () => number;
@@ -44,7 +45,7 @@ export function fills(options: FillsOptions): Fills {
 /** A fill in this process. */
 interface Running {
   readonly growing: Growing;
-  role: 'joining' | Leader | Following;
+  role: 'joining' | Leader | Following | Relay;
 }
 
 class FillSet implements Fills {
@@ -57,7 +58,8 @@ class FillSet implements Fills {
   #closed = false;
 
   constructor(options: FillsOptions) {
-    if (!options.driver.assemblies.growing) throw new Error(`fills cannot work on ${options.driver.kind} storage: what is being written there cannot be read`);
+    const { assemblies } = options.driver;
+    if (assemblies.exclusive && !assemblies.growing) throw new Error(`fills cannot work on ${options.driver.kind} storage: what is being written there cannot be read`);
     const { bufferBytes = BUFFER_BYTES, maxBytes = Infinity, newId, timers, observe } = options;
     this.#options = options;
     const windowBytes = (): number => Math.min(MAX_WINDOW_BYTES, Math.max(MIN_WINDOW_BYTES, bufferBytes / Math.max(1, this.#leading)));
@@ -92,6 +94,7 @@ class FillSet implements Fills {
       else this.#leave(running);
     }
     await Promise.all(this.#ends);
+    await this.#options.group.close();
   }
 
   #fillOf(job: FillJob): Growing {
@@ -99,8 +102,11 @@ class FillSet implements Fills {
     const known = this.#running.get(job.digest);
     if (known !== undefined && known.growing.outcome === undefined) return known.growing;
     const growing = new Growing(job.digest, () => {
-      if (running.role instanceof Leader) running.role.readersChanged();
-      else if (running.role !== 'joining' && growing.readers === 0) this.#leave(running);
+      const { role } = running;
+      if (role instanceof Leader) role.readersChanged();
+      else if (role === 'joining') return;
+      else if (role.role === 'relay') role.readersChanged(growing.readers);
+      else if (growing.readers === 0) this.#leave(running);
     });
     const running: Running = { growing, role: 'joining' };
     this.#running.set(job.digest, running);
@@ -112,7 +118,7 @@ class FillSet implements Fills {
     return growing;
   }
 
-  /** Resolves when a fill that is led has ended, or when one is followed. Never rejects. */
+  /** Resolves when a fill that is led has ended, or when one is followed, here or elsewhere. Never rejects. */
   async #join(running: Running, job: FillJob): Promise<void> {
     const { growing } = running;
     let followers = 0;
@@ -122,7 +128,7 @@ class FillSet implements Fills {
     };
     let joined;
     try {
-      joined = await this.#options.group.join(`fill:${job.digest}`, (event) => this.#hear(running, event), followersChanged);
+      joined = await this.#options.group.join(job.digest, job.size, (event) => this.#hear(running, job, event), followersChanged);
     } catch {
       return growing.end({ kind: 'failed', ...(job.origin === undefined ? {} : { origin: job.origin }), error: errorFacts(stopping()) });
     }
@@ -136,18 +142,25 @@ class FillSet implements Fills {
     if (this.#closed) leader.abort(stopping());
     this.#leading += 1;
     leader.followersChanged(followers);
-    await leader.run();
+    const relay = await leader.run();
     this.#leading -= 1;
+    if (relay === undefined) return;
+    running.role = relay;
+    relay.readersChanged(this.#closed ? 0 : growing.readers);
   }
 
-  #hear(running: Running, event: FollowEvent): void {
+  #hear(running: Running, job: FillJob, event: FollowEvent): void {
     const { growing } = running;
     if (growing.outcome !== undefined) return;
     if (event.kind === 'announcement') {
       const progress = event.message as Progress; // a leader of this program wrote it
-      return growing.hear(progress, async () => this.#open(progress));
+      return growing.hear(progress, async () => this.#open(progress), !this.#options.driver.assemblies.growing);
     }
-    growing.end((event.message as Outcome | undefined) ?? { kind: 'aborted' });
+    const outcome = (event.message as Outcome | undefined) ?? { kind: 'aborted' };
+    const { assemblies } = this.#options.driver;
+    // Only what is stored can be read to its end where the store shows whole pieces.
+    if (outcome.kind === 'stored' && !assemblies.growing) growing.attempt?.source.renew(published(job, outcome));
+    growing.end(outcome);
     this.#forget(running);
   }
 
@@ -157,7 +170,11 @@ class FillSet implements Fills {
 
   /** Follows no longer. */
   #leave(running: Running): void {
-    if (running.role !== 'joining' && !(running.role instanceof Leader)) running.role.leave();
+    const { role } = running;
+    if (role !== 'joining' && !(role instanceof Leader)) {
+      if (role.role === 'relay') role.readersChanged(0);
+      else role.leave();
+    }
     if (running.growing.outcome === undefined) running.growing.end({ kind: 'aborted' });
     this.#forget(running);
   }
@@ -165,6 +182,10 @@ class FillSet implements Fills {
   #forget(running: Running): void {
     if (running.growing.outcome !== undefined && this.#running.get(running.growing.digest) === running) this.#running.delete(running.growing.digest);
   }
+}
+
+async function published(job: FillJob, { id, size }: Extract<Outcome, { kind: 'stored' }>): Promise<Source | undefined> {
+  return job.published?.(id, size);
 }
 
 function stopping(): RegistryError {

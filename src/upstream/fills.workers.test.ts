@@ -8,6 +8,7 @@ import { openFilesystem } from '../drivers/filesystem.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { members, type OneOfGroup } from '../workers/group.fixture.ts';
 import { Client, Far, fullAfter, ManualTimers, quiet, Shelf, someBytes } from './fill.fixture.ts';
+import { machineFills } from './fill-group.ts';
 import type { FillJob, Fills } from './fill.ts';
 import { fills } from './fills.ts';
 
@@ -40,7 +41,7 @@ describe('a fill that several workers read', () => {
 
   function start(member: OneOfGroup['member'], store: Driver): Fills {
     let ids = 0;
-    return fills({ driver: store, timers, group: member, nowMs: () => 0, detachedMs: 1000, newId: () => `id${member.id}x${++ids}`, observe: () => undefined });
+    return fills({ driver: store, timers, group: machineFills(member), nowMs: () => 0, detachedMs: 1000, newId: () => `id${member.id}x${++ids}`, observe: () => undefined });
   }
 
   async function client(set: Fills, job: FillJob, range?: { readonly start: number; readonly end: number }): Promise<Client> {

@@ -17,12 +17,16 @@ export type AttemptStatus =
   | { readonly kind: 'verified' }
   /** `hash` has taken all bytes that came, landed or in memory; only the leader's process has it, if it is needed. */
   | { readonly kind: 'unstored'; readonly hash: Hash | undefined; readonly verified: boolean }
+  /** What landed can be read while the store keeps it, and no more comes. */
+  | { readonly kind: 'orphaned'; readonly error: RegistryError }
   | { readonly kind: 'failed'; readonly error: RegistryError };
 
 /** The leader's bytes on their way to the store, landed or not. */
 export interface Memory {
   /** Bytes that came so far. */
   readonly head: number;
+  /** The first position that is at hand. */
+  readonly from: number;
   /** What is at hand from this position on, or undefined where it has been let go (it has landed then). */
   at(position: number): Buffer | undefined;
 }
@@ -98,7 +102,8 @@ export class Growing {
 
   end(outcome: Outcome): void {
     if (this.outcome !== undefined) return;
-    if (this.attempt === undefined || outcome.kind !== 'stored' || outcome.id !== this.attempt.id) this.#giveUp(outcome.kind === 'failed' ? errorOf(outcome.error) : cutOff(this.digest));
+    if (outcome.kind === 'orphaned' && this.attempt?.status.kind === 'growing') settle(this.attempt, { kind: 'orphaned', error: cutOff(this.digest) });
+    else if (this.attempt === undefined || outcome.kind !== 'stored' || outcome.id !== this.attempt.id) this.#giveUp(outcome.kind === 'failed' ? errorOf(outcome.error) : cutOff(this.digest));
     else {
       this.attempt.size = outcome.size;
       this.attempt.landed = outcome.size;
@@ -109,10 +114,11 @@ export class Growing {
     this.changes.notify();
   }
 
-  /** A worker that follows hears of the leader's progress. */
-  hear(progress: Progress, open: () => Promise<Source | undefined>): void {
+  /** A worker that follows hears of the leader's progress. `renews`: what was opened before does not grow. */
+  hear(progress: Progress, open: () => Promise<Source | undefined>, renews: boolean): void {
     const { id, size, landed } = progress;
     if (this.attempt?.id !== id) this.begin(new Attempt(id, size, open()));
+    else if (renews && landed > this.attempt.landed) this.attempt.source.renew(open());
     const attempt = this.attempt as Attempt; // just made, if there was none
     attempt.size = size ?? attempt.size;
     attempt.landed = Math.max(attempt.landed, landed);
@@ -122,7 +128,7 @@ export class Growing {
 
   #giveUp(error: RegistryError): void {
     const { attempt } = this;
-    if (attempt !== undefined && attempt.status.kind !== 'verified') settle(attempt, { kind: 'failed', error });
+    if (attempt !== undefined && attempt.status.kind !== 'verified' && attempt.status.kind !== 'orphaned') settle(attempt, { kind: 'failed', error });
   }
 }
 

@@ -52,6 +52,10 @@ export class Landing implements Memory {
     this.#options = options;
   }
 
+  get from(): number {
+    return this.#pieces[0]?.start ?? this.head;
+  }
+
   at(position: number): Buffer | undefined {
     let low = 0;
     let high = this.#pieces.length;
@@ -70,6 +74,16 @@ export class Landing implements Memory {
     const hash = this.hash.copy();
     for (const { bytes } of this.#pieces.slice(this.#landedPieces)) hash.update(bytes);
     return hash;
+  }
+
+  /** How many bytes can be read from the store: all that landed, or on an object store those of whole segments. */
+  get readable(): number {
+    return Math.min(this.landed, this.#options.appender.landed?.().offset ?? this.landed);
+  }
+
+  /** The store made more of what landed readable. */
+  storeMoved(): void {
+    this.#tick();
   }
 
   /** Takes the chunk, which must never change. Resolves when more may come. @throws LandingError */

@@ -23,16 +23,30 @@ const PIECE_BYTES = 256 * 1024;
 const SPARE_PIECES = 4;
 
 export class SharedSource {
-  /** Undefined where there is nothing to open. */
-  readonly opened: Promise<Source | undefined>;
+  #opened: Promise<Source | undefined>;
+  /** Those that were renewed: streams of them may be under way. */
+  #before: Promise<Source | undefined>[] = [];
   #holders = 1;
   /** Those used last stand last. */
   #pieces: Piece[] = [];
 
   constructor(opened: Promise<Source | undefined>) {
-    this.opened = opened;
+    this.#opened = opened;
     // Whoever reads hears of a failure to open; nobody has to.
     opened.catch(() => undefined);
+  }
+
+  /** Undefined where there is nothing to open. */
+  get opened(): Promise<Source | undefined> {
+    return this.#opened;
+  }
+
+  /** The same bytes, and more of them, as a store that knows only whole pieces shows them by now. */
+  renew(opened: Promise<Source | undefined>): void {
+    opened.catch(() => undefined);
+    this.#before.push(this.#opened);
+    this.#opened = opened;
+    if (this.#holders <= 0) this.#close();
   }
 
   /** Whoever holds it releases it; the last one closes. */
@@ -44,8 +58,12 @@ export class SharedSource {
     this.#holders -= 1;
     this.#trim();
     if (this.#holders > 0) return;
+    this.#close();
+  }
+
+  #close(): void {
     // Reading is over: that closing failed changes nothing for anybody.
-    this.opened.then(async (source) => source?.close()).catch(() => undefined);
+    for (const opened of [...this.#before.splice(0), this.#opened]) opened.then(async (source) => source?.close()).catch(() => undefined);
   }
 
   /**

@@ -1,0 +1,118 @@
+/**
+ * The lease of one digest in the store, as one node reads and writes it: who leads its download, and where that stands.
+ * It is advisory (PROTOCOL "Claims"): two leaders at once waste a download and nothing else. So it is a small object
+ * that is written over and deleted, which nothing that must be kept may be.
+ */
+import type { Driver } from '../drivers/driver.ts';
+import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts';
+import type { Message } from '../workers/group.ts';
+import type { Timers } from '../workers/timers.ts';
+
+/** What stands in a lease. */
+export interface Lease {
+  readonly holder: string;
+  /** Counts the holder's writes. */
+  readonly beat: number;
+  /** Bytes that have come to the holder from upstream. */
+  readonly came: number;
+  /** What the holder's own workers heard last. */
+  readonly message?: Message;
+  /** `message` is the last word. */
+  readonly ended?: true;
+}
+
+export type Contest = { readonly kind: 'won' } | { readonly kind: 'lost'; readonly lease: Lease } | { readonly kind: 'undecided' };
+
+export interface LeaseOptions {
+  readonly driver: Driver;
+  readonly timers: Timers;
+  /** This machine's clock, where the store has none of its own. */
+  readonly nowMs: () => number;
+  /** Names the holder. */
+  readonly newId: () => string;
+}
+
+/** A lease that its holder left alone for so long is nobody's. */
+export const DEAD_MS = 5_000;
+/** How long to wait at least, having claimed, for whoever claimed at the same moment; and as long as a claim takes. */
+const SETTLE_MS = 40;
+
+const LEASES = 'leases/fills/';
+/** Nobody looks at a lease so old, but the next one who wants the blob, and only to pass it over. */
+const SWEPT_MS = 60 * 60_000;
+const DELETED_AT_ONCE = 100;
+
+export class FillLease {
+  readonly holder: string;
+  readonly #key: string;
+  readonly #options: LeaseOptions;
+
+  constructor(digest: Digest, options: LeaseOptions) {
+    this.#key = `${LEASES}${algorithmOf(digest)}/${hexOf(digest)}`;
+    this.#options = options;
+    this.holder = options.newId();
+  }
+
+  /** Takes the lease where nobody keeps it. Never rejects: on a store that fails nothing is decided. */
+  async acquire(): Promise<Contest> {
+    const { nowMs, timers } = this.#options;
+    try {
+      const kept = await this.#kept();
+      if (kept !== undefined) return { kind: 'lost', lease: kept };
+      const startedMs = nowMs();
+      await this.write({ beat: 0, came: 0 });
+      // The last put wins. Once those of the others are over too, all read the same winner.
+      await new Promise<void>((resolve) => timers.after(Math.max(SETTLE_MS, nowMs() - startedMs), resolve));
+      const lease = await this.read();
+      return lease === undefined || lease.holder === this.holder ? { kind: 'won' } : { kind: 'lost', lease };
+    } catch {
+      return { kind: 'undecided' };
+    }
+  }
+
+  async read(): Promise<Lease | undefined> {
+    const stored = await this.#options.driver.get(this.#key);
+    return stored === undefined ? undefined : parse(stored.bytes);
+  }
+
+  async write(lease: Omit<Lease, 'holder'>): Promise<void> {
+    await this.#options.driver.put(this.#key, Buffer.from(JSON.stringify({ holder: this.holder, ...lease })), { durable: 'later' });
+  }
+
+  /** Where it is still ours. */
+  async remove(): Promise<void> {
+    if ((await this.read())?.holder === this.holder) await this.#options.driver.delete([this.#key]);
+  }
+
+  /** The lease, if somebody keeps it up: its age is the store's to tell. */
+  async #kept(): Promise<Lease | undefined> {
+    const { driver, nowMs } = this.#options;
+    const stored = await driver.get(this.#key);
+    const lease = stored === undefined ? undefined : parse(stored.bytes);
+    if (stored === undefined || lease === undefined || lease.ended === true) return undefined;
+    const now = (await driver.clock?.()) ?? nowMs();
+    return now - stored.modifiedMs < DEAD_MS ? lease : undefined;
+  }
+}
+
+/** Removes the leases that machines left which died. */
+export async function sweepLeases({ driver, nowMs, signal }: { readonly driver: Driver; readonly nowMs: () => number; readonly signal: AbortSignal }): Promise<void> {
+  const beforeMs = ((await driver.clock?.({ signal })) ?? nowMs()) - SWEPT_MS;
+  let old: string[] = [];
+  for await (const { key, modifiedMs } of driver.list(LEASES, { signal })) {
+    if (modifiedMs < beforeMs) old.push(key);
+    if (old.length < DELETED_AT_ONCE) continue;
+    await driver.delete(old, { signal });
+    old = [];
+  }
+  if (old.length > 0) await driver.delete(old, { signal });
+}
+
+function parse(bytes: Buffer): Lease | undefined {
+  try {
+    const lease = JSON.parse(bytes.toString('utf8')) as Lease; // this class writes them
+    return typeof lease.holder === 'string' && typeof lease.beat === 'number' ? lease : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Following a download that another machine leads: its lease is read again and again, and its words are passed on to
+ * this machine's workers. A download that stands still is left; its readers go on from what they have.
+ */
+import type { FollowEvent, Leading, Message } from '../workers/group.ts';
+import type { Timers } from '../workers/timers.ts';
+import type { Relay } from './fill-group.ts';
+import { DEAD_MS, type FillLease, type Lease } from './fill-lease.ts';
+import type { Outcome } from './fill-progress.ts';
+
+export interface RelayOptions {
+  readonly lease: FillLease;
+  /** This machine's lead, which passes on what the other node says. */
+  readonly local: Leading;
+  /** The same for this process. */
+  readonly follow: (event: FollowEvent) => void;
+  readonly first: Lease;
+  readonly timers: Timers;
+  /** For durations. */
+  readonly nowMs: () => number;
+  /** Other processes of this machine that follow. */
+  readonly followers: number;
+  readonly ended: () => void;
+}
+
+/** Between two looks: while it goes on, and at most. */
+const POLL_MS = 250;
+const MAX_POLL_MS = 1_000;
+
+const ORPHANED: Outcome = { kind: 'orphaned' };
+
+export class LeaseRelay implements Relay {
+  readonly role = 'relay';
+  readonly #options: RelayOptions;
+  #seen: Lease;
+  /** When it was seen to have got on. */
+  #movedMs: number;
+  #pollMs = POLL_MS;
+  #readers = 1;
+  #followers: number;
+  #over = false;
+  #cancel = (): void => undefined;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#seen = options.first;
+    this.#followers = options.followers;
+    this.#movedMs = options.nowMs();
+    this.#hear(options.first);
+  }
+
+  readersChanged(count: number): void {
+    this.#readers = count;
+    this.#endIfAlone();
+  }
+
+  followersChanged(count: number): void {
+    this.#followers = count;
+    this.#endIfAlone();
+  }
+
+  async close(): Promise<void> {
+    this.#end(undefined);
+  }
+
+  #endIfAlone(): void {
+    if (this.#readers + this.#followers === 0) this.#end(undefined);
+  }
+
+  #hear(lease: Lease): void {
+    if (lease.ended === true) return this.#end(lease.message);
+    if (lease.message !== undefined) {
+      this.#options.local.announce(lease.message);
+      this.#options.follow({ kind: 'announcement', message: lease.message });
+    }
+    this.#again();
+  }
+
+  #again(): void {
+    if (!this.#over) this.#cancel = this.#options.timers.after(this.#pollMs, () => void this.#poll());
+  }
+
+  async #poll(): Promise<void> {
+    const { lease, nowMs } = this.#options;
+    const seen = this.#seen;
+    // A store that fails once shows nothing new.
+    const now = await lease.read().catch(() => seen);
+    if (this.#over) return;
+    if (now === undefined || now.holder !== seen.holder) return this.#end(ORPHANED);
+    this.#seen = now;
+    const hasMoved = now.ended === true || now.came > seen.came || JSON.stringify(now.message) !== JSON.stringify(seen.message);
+    if (hasMoved) {
+      this.#movedMs = nowMs();
+      this.#pollMs = POLL_MS;
+      return this.#hear(now);
+    }
+    // That its holder lives is not enough: an upstream that gives it nothing may give us something.
+    if (nowMs() - this.#movedMs >= DEAD_MS) return this.#end(ORPHANED);
+    this.#pollMs = Math.min(MAX_POLL_MS, this.#pollMs * 2);
+    this.#again();
+  }
+
+  #end(lastWord: Message): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancel();
+    const { ended, local, follow } = this.#options;
+    ended();
+    local.end(lastWord);
+    follow({ kind: 'ended', message: lastWord });
+  }
+}
