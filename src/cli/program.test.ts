@@ -72,7 +72,7 @@ describe('config check', () => {
   test('tells all that is wrong', async () => {
     const lines = [
       'bad.yaml:1: workrs: unknown key; did you mean "workers"?',
-      'bad.yaml:2: storage.driver: expected one of filesystem, memory, got "tape"',
+      'bad.yaml:2: storage.driver: expected one of filesystem, memory, swift, s3, got "tape"',
     ];
     expect(await umbra('config', 'check', '-c', 'bad.yaml')).toEqual({ code: 1, stdout: '', stderr: `${lines.join('\n')}\n` });
   });
@@ -84,7 +84,7 @@ describe('config check', () => {
       ok: false,
       problems: [
         { file: 'bad.yaml', line: 1, key: 'workrs', message: 'unknown key; did you mean "workers"?' },
-        { file: 'bad.yaml', line: 2, key: 'storage.driver', message: 'expected one of filesystem, memory, got "tape"' },
+        { file: 'bad.yaml', line: 2, key: 'storage.driver', message: 'expected one of filesystem, memory, swift, s3, got "tape"' },
       ],
     });
   });

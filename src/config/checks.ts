@@ -1,5 +1,4 @@
 /** What must hold between the values of a configuration. Each function reports all it finds. */
-import { relative } from 'node:path';
 import { isLoopback, parseAddress } from './address.ts';
 import type { Path } from './problem.ts';
 import type { Settings, UpstreamSettings, UserSettings } from './settings.ts';
@@ -33,11 +32,6 @@ export function checkListeners({ listeners, views, auth }: Settings, report: Rep
     if (!knownViews(views).has(view))
       report([...at, 'view'], `expected one of ${[...knownViews(views)].join(', ')}, got ${JSON.stringify(view)}`, ['views']);
   }
-}
-
-export function checkStorage({ storage }: Settings, report: Report): void {
-  if (storage.driver === 'memory' && storage.root !== undefined)
-    report(['storage', 'root'], 'memory has no folder; expected driver: filesystem with it');
 }
 
 export function checkViews({ views: { define } }: Settings, report: Report): void {
@@ -82,13 +76,6 @@ export function checkRules({ rules, users, htpasswd }: Settings['auth'], report:
   for (const [i, { who }] of (rules ?? []).entries()) {
     if (!known.includes(who)) report(['auth', 'rules', i, 'who'], `expected one of ${known.join(', ')}, got ${JSON.stringify(who)}`);
   }
-}
-
-/** Storage may be shared by machines that must not sign tokens. */
-export function checkKeyFile(keyFile: string, storageRoot: string, report: Report): void {
-  const inside = relative(storageRoot, keyFile);
-  if (inside !== '..' && !inside.startsWith('../'))
-    report(['auth', 'keyFile'], `expected a file outside of the storage, ${storageRoot}`, ['storage']);
 }
 
 function knownViews({ define }: Pick<Settings['views'], 'define'>): ReadonlySet<string> {

@@ -48,6 +48,22 @@ export function readDocument(text: string, env: Environment): ParsedDocument {
 }
 
 /**
+ * Another program's YAML (1.1, as PyYAML reads it), as plain values.
+ * @throws Error that tells the line and repeats nothing of the text
+ */
+export function readForeign(text: string): unknown {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { version: '1.1', lineCounter: lines, prettyErrors: false });
+  const [error] = document.errors;
+  if (error !== undefined) throw new Error(`line ${lines.linePos(error.pos[0]).line} is not YAML (${error.code})`);
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    throw new Error('its aliases cannot be resolved', { cause });
+  }
+}
+
+/**
  * In YAML the braces of an unquoted `${NAME}` end or begin a flow map, so `{ password: ${NAME} }` would be an error.
  * Characters for private use stand in for them while YAML is parsed, one for one, which keeps every position.
  */

@@ -7,6 +7,17 @@ import { settingsJsonSchema } from './json-schema.ts';
 import { loadConfig } from './load.ts';
 import type { Loaded } from './load.ts';
 
+/** Made for this test; nobody has its key. */
+const CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIURdF2PtcguQJU5/uyi5TB34eo42gwCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHY2EudGVzdDAgFw0yNjExMjIwNjU0NDVaGA8yMTI2MTAyOTA2
+NTQ0NVowEjEQMA4GA1UEAwwHY2EudGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABBQipN4n/a66/1mnp/j1A+zAQj/BYuWhcJyyFH2s5ogTD4VG0Tv5twUIp/W+
+cY5xuvKy8R7IzLeUjNmMXGIgT8mjUzBRMB0GA1UdDgQWBBTNv041tZoqqWx8V+Gm
+cmxQTOF5SDAfBgNVHSMEGDAWgBTNv041tZoqqWx8V+GmcmxQTOF5SDAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIGFcW8RMBCYmy+SeYDpS6WuK1WaF
+LpwtuX5g0eOTwergAiB1zaQ1qENnnsBvBXeir5Kidi06vQQ4VDjjkBtCtixFYQ==
+-----END CERTIFICATE-----`;
 const EVERYTHING = `
 workers: \${WORKERS:-2}
 listeners:
@@ -18,7 +29,6 @@ listeners:
   - address: localhost:0
     view: staging
 trustedProxies: [127.0.0.1, \${PROXY}]
-storage: { driver: filesystem, root: images }
 views: { hostSuffix: views.example.org, define: { staging: { parents: [main] }, approved: {} } }
 tagStaleness: 250ms
 upstreams:
@@ -33,12 +43,70 @@ auth:
     - { who: ci, names: ["docker.io/org/*", "quay.io/*"], views: [main, "change-*"], may: [pull, push] }
 limits: { memory: 64MiB, manifestBytes: 1000000, blobBytes: 1GiB, uploads: 36h, stall: 30s, drain: 0 }
 `;
+/** A store of each kind, in turn. */
+const STORES = [
+  `storage: { driver: filesystem, root: images }`,
+  `storage:
+  driver: swift
+  container: images
+  prefix: umbra/
+  region: RegionOne
+  interface: internal
+  auth: { url: "https://keystone.example.org/v3", username: registry, password: "hidden 1", userDomain: cloud, project: images, projectDomain: others }
+  segmentSize: 1GiB
+  tempUrlKey: "hidden 2"
+  redirect: [10.0.0.0/8, "fd00::/8"]
+  ca: ca.pem
+  insecure: true
+  disk: { root: /var/cache/umbra, maxBytes: 100GiB }
+upstreamStorage:
+  driver: s3
+  endpoint: https://s3.example.org
+  region: eu-west-1
+  bucket: cache
+  prefix: umbra
+  accessKeyId: us
+  secretAccessKey: "hidden 3"
+  pathStyle: false
+  redirect: true
+  claims: settle
+  ca: ca.pem
+  insecure: true
+  disk: { root: /var/cache/upstream, maxBytes: 2000001 }
+coordination: { driver: postgres, url: "postgres://umbra:hidden-4@db/umbra" }`,
+  `storage:
+  driver: swift
+  container: images
+  auth: { url: "https://keystone.example.org", userId: u1, password: "hidden 5", projectId: p1 }
+upstreamStorage:
+  driver: swift
+  container: cache
+  auth: { url: "https://keystone.example.org", username: u, userDomainId: d1, passwordFile: secret, project: p, projectDomainId: d2 }`,
+  `storage:
+  driver: swift
+  container: images
+  auth: { url: "https://keystone.example.org", applicationCredentialId: a1, applicationCredentialSecret: "hidden 6" }
+upstreamStorage:
+  driver: swift
+  container: cache
+  auth: { url: "https://keystone.example.org", applicationCredentialName: a, userId: u1, applicationCredentialSecretFile: secret }`,
+  `storage:
+  driver: swift
+  container: images
+  auth: { url: "https://keystone.example.org", username: node, password: "hidden 7", trustId: t1 }
+upstreamStorage:
+  driver: swift
+  container: images
+  auth: { url: "https://swift.example.org/auth/v1.0", username: "test:tester", password: "hidden 8" }`,
+  `storage: { driver: s3, bucket: images, disk: { root: cache, maxBytes: 1GiB } }`,
+];
 const ENV = { PORT: '5000', PROXY: 'fd00::/8', PASSWORD: 'hunter2' };
 
 let folder = '';
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'umbra-explain-'));
   writeFileSync(join(folder, 'secret'), 'from a file\n');
+  writeFileSync(join(folder, 'ca.pem'), CERTIFICATE);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -63,6 +131,8 @@ describe('every value is told with where it comes from', () => {
     'listeners[0].view: main <- default',
     'listeners[0].tls: (not set) <- default',
     'storage.root: ./umbra-data <- default',
+    'upstreamStorage: (not set) <- default',
+    'coordination: (not set) <- default',
     'views.define: {} <- default',
     'auth.anonymous: pull <- default; auth is configured',
     // the file
@@ -100,11 +170,18 @@ describe('every value is told with where it comes from', () => {
   });
 });
 
-test('no secret is shown', async () => {
-  const rows = explain(await load(EVERYTHING, ENV));
-  const shown = JSON.stringify(rows);
-  for (const secret of ['hunter2', 'from a file', 'in plain text']) expect(shown).not.toContain(secret);
+test.each(STORES)('no secret is shown: %s', async (store) => {
+  const shown = JSON.stringify(explain(await load(`${EVERYTHING}${store}`, ENV)));
+  for (const secret of ['hunter2', 'from a file', 'in plain text', 'hidden', 'BEGIN CERTIFICATE']) expect(shown).not.toContain(secret);
+});
+
+test('every secret is told as ***', async () => {
+  const rows = explain(await load(`${EVERYTHING}${STORES[1]}`, ENV));
   expect(rows.filter(({ value }) => value === '***').map(({ key }) => key)).toEqual([
+    'storage.auth.password',
+    'storage.tempUrlKey',
+    'upstreamStorage.secretAccessKey',
+    'coordination.url',
     'upstreams.docker.io.password',
     'upstreams.localhost:5001.password',
     'auth.users[0].password',
@@ -112,9 +189,11 @@ test('no secret is shown', async () => {
 });
 
 test('every key of the file is among the rows', async () => {
-  const rows = explain(await load(EVERYTHING, ENV)).map(({ key }) => key.replace(/\[\d+\]/g, '[]'));
-  const { properties = {} } = settingsJsonSchema();
-  const leaves = Object.entries(properties).flatMap(([key, schema]) => leavesOf(schema, key));
+  const loaded = await Promise.all(STORES.map((store) => load(`${EVERYTHING}${store}`, ENV)));
+  const rows = loaded.flatMap(explain).map(({ key }) => key.replace(/\[\d+\]/g, '[]').replace('upstreamStorage', 'storage'));
+  const { properties: { upstreamStorage: _, ...properties } = {} } = settingsJsonSchema();
+  // What a cloud says is told as auth, region and so on.
+  const leaves = Object.entries(properties).flatMap(([key, schema]) => leavesOf(schema, key)).filter((leaf) => leaf !== 'storage.cloud');
   expect(leaves.length).toBeGreaterThan(35);
   expect(
     leaves.filter((leaf) => !leaf.endsWith('File') || leaf === 'auth.keyFile').filter((leaf) => !rows.some((row) => matches(row, leaf))),
@@ -136,9 +215,9 @@ test('every key of the file is among the rows', async () => {
   }
 });
 
-test('what is explained means the same when it is a configuration file', async () => {
-  const { config } = await load(EVERYTHING, ENV);
-  // JSON is YAML. Secrets are shown as ***, so they are compared by that.
-  const again = await load(JSON.stringify(inWords(config)));
+test.each(STORES)('what is explained means the same when it is a configuration file: %s', async (store) => {
+  const { config } = await load(`${EVERYTHING}${store}`, ENV);
+  // JSON is YAML. Secrets are shown as ***, so they are compared by that; one of them must be a URL.
+  const again = await load(JSON.stringify(inWords(config)).replace('"url":"***"', '"url":"postgres://db/umbra"'));
   expect(JSON.stringify(again.config)).toBe(JSON.stringify(config));
 });

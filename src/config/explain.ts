@@ -3,15 +3,19 @@
  * the value comes from. Secrets show as `***`.
  */
 import { Secret } from './config.ts';
-import type { Config, StorageConfig } from './config.ts';
+import type { Config } from './config.ts';
 import type { Loaded } from './load.ts';
 import { formatDuration, formatSize } from './quantity.ts';
+import { storageInWords } from './explain-storage.ts';
 
 export type Origin =
   | { readonly kind: 'default' }
   | ({ readonly kind: 'file' } & Written)
   /** The file refers to these environment variables. */
   | ({ readonly kind: 'environment'; readonly variables: readonly string[] } & Written)
+  /** The environment itself says it, in words of OpenStack or AWS. */
+  | { readonly kind: 'variable'; readonly variable: string }
+  | { readonly kind: 'cloud'; readonly cloud: string; readonly path: string }
   /** The file names a file that holds the value. */
   | ({ readonly kind: 'contents'; readonly path: string } & Written);
 
@@ -32,7 +36,7 @@ export interface Row {
   readonly note: string | undefined;
 }
 
-export function explain({ config, file, places, contents, notes }: Loaded): readonly Row[] {
+export function explain({ config, file, places, contents, elsewhere, notes }: Loaded): readonly Row[] {
   return flatten(inWords(config)).map(([key, value]): Row => {
     const place = places.get(key) ?? places.get(`${key}File`);
     const variables = [...places].flatMap(([other, { variables: names }]) => (other === key || other.startsWith(`${key}[`) ? names : []));
@@ -40,7 +44,7 @@ export function explain({ config, file, places, contents, notes }: Loaded): read
     return { key, value, origin: originOf(), note: notes.get(key) };
 
     function originOf(): Origin {
-      if (file === undefined || place === undefined) return { kind: 'default' };
+      if (file === undefined || place === undefined) return elsewhere.get(key) ?? { kind: 'default' };
       const written = { file, line: place.line };
       if (path !== undefined) return { kind: 'contents', path, ...written };
       return variables.length > 0 ? { kind: 'environment', variables, ...written } : { kind: 'file', ...written };
@@ -51,6 +55,8 @@ export function explain({ config, file, places, contents, notes }: Loaded): read
 /** `environment variable HUB_USER (umbra.yaml:12)`. */
 export function formatOrigin(origin: Origin): string {
   if (origin.kind === 'default') return 'default';
+  if (origin.kind === 'variable') return `environment variable ${origin.variable}`;
+  if (origin.kind === 'cloud') return `cloud ${origin.cloud} in ${origin.path}`;
   const written = `${origin.file}:${origin.line}`;
   if (origin.kind === 'contents') return `file ${origin.path} (${written})`;
   if (origin.kind === 'file') return written;
@@ -69,6 +75,8 @@ export function inWords({
   listeners,
   trustedProxies,
   storage,
+  upstreamStorage,
+  coordination,
   views,
   tagStalenessMs,
   upstreams,
@@ -87,7 +95,9 @@ export function inWords({
       mirror,
     })),
     trustedProxies,
-    storage: wordsOfStorage(storage),
+    storage: storageInWords(storage),
+    upstreamStorage: upstreamStorage && storageInWords(upstreamStorage),
+    coordination: coordination && { ...coordination },
     views: { hostSuffix: views.hostSuffix, define: Object.fromEntries(views.define.map(({ id, parents }) => [id, { parents }])) },
     tagStaleness: formatDuration(tagStalenessMs),
     upstreams: Object.fromEntries(
@@ -100,7 +110,7 @@ export function inWords({
           negativeTtl: formatDuration(negativeTtlMs),
           username,
           password,
-          ca: ca && 'PEM text',
+          ca,
           timeout: formatDuration(timeoutMs),
         },
       ]),
@@ -124,10 +134,10 @@ export function inWords({
   };
 }
 
-type Word = string | number | boolean | Secret | undefined;
+export type Word = string | number | boolean | Secret | undefined;
 /** What a configuration file is made of. */
 export interface Words {
-  readonly [key: string]: Word | readonly string[] | readonly Words[] | Words;
+  readonly [key: string]: Word | readonly string[] | readonly Words[] | Words | undefined;
 }
 
 /** Down to single values and lists of text. */
@@ -136,6 +146,8 @@ function flatten(words: Words, prefix = ''): readonly (readonly [key: string, va
     const key = `${prefix}${name}`;
     if (value === undefined) return [[key, null]];
     if (value instanceof Secret) return [[key, value.toString()]];
+    // Whoever wants to read certificates has their file.
+    if (typeof value === 'string' && value.includes('-----BEGIN')) return [[key, 'PEM text']];
     if (typeof value !== 'object') return [[key, value]];
     if (isList(value)) return isTexts(value) ? [[key, value]] : value.flatMap((item, i) => flatten(item, `${key}[${i}].`));
     return Object.keys(value).length === 0 ? [[key, {}]] : flatten(value, `${key}.`);
@@ -148,9 +160,4 @@ function isList(value: Words | readonly string[] | readonly Words[]): value is r
 
 function isTexts(list: readonly string[] | readonly Words[]): list is readonly string[] {
   return typeof list[0] !== 'object';
-}
-
-/** What of a store can be said in the words of the file. */
-function wordsOfStorage(storage: StorageConfig): Words {
-  return storage.driver === 'filesystem' ? { driver: storage.driver, root: storage.root } : { driver: storage.driver };
 }

@@ -23,7 +23,9 @@ function keysOf(schema: JsonSchema, path = ''): readonly Key[] {
   const own = Object.entries(properties).flatMap(([name, child]): Key[] => {
     if (typeof child === 'boolean') return [];
     const key = path === '' ? name : `${path}.${name}`;
-    return [{ key, schema: child, required: required.includes(name) }, ...keysOf(child, key)];
+    // The same keys as those of storage.
+    const below = key === 'upstreamStorage' ? [] : keysOf(child, key);
+    return [{ key, schema: child, required: required.includes(name) }, ...below];
   });
   const listed = typeof items === 'object' && !Array.isArray(items) ? keysOf(items, `${path}[]`) : [];
   const chosen = typeof additionalProperties === 'object' ? keysOf(additionalProperties, `${path}.${CHOSEN[path]}`) : [];

@@ -114,6 +114,19 @@ export function flag(description: string): Kind<boolean> {
   );
 }
 
+/** A flag, or a list that stands for more than true. */
+export function flagOrList<Item>(description: string, item: Kind<Item>): Kind<boolean | Item[]> {
+  return v.pipe(
+    v.union([v.boolean(), v.picklist(['true', 'false']), v.array(item)], (issue) => {
+      // Of a list, what is wrong with its items says more than that it is neither.
+      const inner = Array.isArray(issue.input) ? issue.issues?.find(({ path }) => path !== undefined)?.message : undefined;
+      return inner ?? `expected true, false or a list, got ${show(issue.input)}`;
+    }),
+    v.description(description),
+    v.transform((value) => (Array.isArray(value) ? value : value === true || value === 'true')),
+  );
+}
+
 export function oneOf<const Word extends string>(description: string, words: readonly Word[]): Kind<Word> {
   return v.pipe(
     v.picklist(words, (issue) => `expected one of ${words.join(', ')}, got ${show(issue.input)}`),

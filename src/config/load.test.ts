@@ -169,7 +169,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     // keys
     ['\nlistners: []', '2: listners: unknown key; did you mean "listeners"?'],
     ['upstreams:\n  docker.io:\n    TTL: 5s', '3: upstreams.docker.io.TTL: unknown key; did you mean "ttl"?'],
-    ['storage: { driver: memory, bucket: x }', '1: storage.bucket: unknown key; expected one of driver, root'],
+    ['storage: { driver: memory, bucket: images }', '1: storage.bucket: belongs to driver: s3; this is driver: memory'],
     ['workers: 1\nworkers: 2', '2: workers: the key was given before, on line 1'],
     ['upstreams: { dockerio: {} }', '1: upstreams.dockerio: expected a registry host as in names, such as docker.io or registry.example.org:5000'],
     ['upstreams: { index.docker.io: {} }', '1: upstreams.index.docker.io: expected docker.io, which is what names call this registry'],
@@ -189,9 +189,10 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['limits: { memory: 4MB }', '1: limits.memory: expected a size such as 512k, 4MiB or 1GiB, got "4MB"'],
     ['limits: { memory: 1k }', '1: limits.memory: expected at least 16MiB, got "1k"'],
     ['limits: { manifestBytes: 1GiB }', '1: limits.manifestBytes: expected at most 16MiB, got "1GiB"'],
-    ['storage: { driver: s3 }', '1: storage.driver: expected one of filesystem, memory, got "s3"'],
-    ['storage: { root: x }', '1: storage.driver: missing: `filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker'],
-    ['storage: { driver: memory, root: x }', '1: storage.root: memory has no folder; expected driver: filesystem with it'],
+    ['storage: { driver: ceph }', '1: storage.driver: expected one of filesystem, memory, swift, s3, got "ceph"'],
+    ['storage: { root: x }', '1: storage.driver: missing: `filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker; `swift` and `s3` are for any number of nodes'],
+    ['storage: { driver: memory, root: x }', '1: storage.root: belongs to driver: filesystem; this is driver: memory'],
+    ['storage: { driver: filesystem, folder: x }', '1: storage.folder: unknown key; expected one of driver, root, container, bucket, prefix, region, interface, auth, cloud, segmentSize, tempUrlKey, tempUrlKeyFile, endpoint, accessKeyId, secretAccessKey, secretAccessKeyFile, pathStyle, claims, redirect, ca, insecure, disk'],
     ['listeners: [{ address: 5000 }]', '1: listeners[0].address: expected host:port, such as localhost:5000, 0.0.0.0:5000 or [::]:5000, got 5000 (text that looks like something else needs quotes)'],
     ['listeners: [{ address: localhost:0, mirror: "yes" }]', '1: listeners[0].mirror: expected true or false, got "yes"'],
     ['listeners: [{ address: localhost:0, publicUrl: "https://me:hunter2@h" }]', '1: listeners[0].publicUrl: expected http(s)://host[:port], without a path or credentials, got "https://***@h"'],
@@ -255,7 +256,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
 describe('all problems are told at once', () => {
   test('of keys, values, the environment and between values, in the order of the file', async () => {
     const text = `workers: \${NOPE}
-storage: { driver: s3, root: x, folder: y }
+storage: { driver: ceph, root: x, folder: y }
 views:
   define: { main: {}, a: { parents: [b] } }
 upstreams:

@@ -37,11 +37,12 @@ export async function loadConfig(file: string | undefined, { cwd, env, processor
   const name = file ?? DEFAULT_FILE;
   const path = resolvePath(cwd, name);
   if (file === undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined)
-    return interpret(EMPTY, undefined, { folder: cwd, processors });
+    // Nothing in the defaults asks for another program's YAML.
+    return interpret(EMPTY, undefined, { folder: cwd, processors, cwd, env, parseYaml: () => undefined });
   const text = readFile(path, name);
   // The YAML parser takes longer to load than everything else here together.
-  const { readDocument } = await import('./document.ts');
-  return interpret(readDocument(text, env), name, { folder: dirname(path), processors });
+  const { readDocument, readForeign } = await import('./document.ts');
+  return interpret(readDocument(text, env), name, { folder: dirname(path), processors, cwd, env, parseYaml: readForeign });
 }
 
 const EMPTY: ParsedDocument = { value: {}, places: new Map(), faults: [] };
@@ -71,7 +72,8 @@ function interpret({ value, places, faults }: ParsedDocument, file: string | und
   for (const [i, path] of paths.entries()) add(path, issues[i]?.message ?? '');
 
   // What can be said of the parts that are sound is said at once, too.
-  const defaults = v.parse(SETTINGS, {});
+  // Parts without a default are known, too.
+  const defaults: Settings = { upstreamStorage: undefined, coordination: undefined, ...v.parse(SETTINGS, {}) };
   const broken = brokenParts([...faults.map(({ path }) => path), ...paths], value as object, defaults);
   if (broken === 'all') throw new ConfigError(problems);
   const settings: Settings = {

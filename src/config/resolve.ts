@@ -3,24 +3,30 @@
  * values. Reads the files that the settings name and reports what is wrong with them; checks between values are
  * `checks.ts`.
  */
-import { resolve as resolvePath } from 'node:path';
 import type { ViewId } from '../oci/name.ts';
 import { parseAddress } from './address.ts';
-import { authConfigured, checkKeyFile, checkListeners, checkRules, checkStorage, checkUpstream, checkUser, checkViews } from './checks.ts';
+import { authConfigured, checkListeners, checkRules, checkUpstream, checkUser, checkViews } from './checks.ts';
 import type { Report } from './checks.ts';
-import { Secret } from './config.ts';
-import type { Config, ListenerConfig, UpstreamConfig, UserConfig } from './config.ts';
-import { checkReadable, checkedCertificates, readSecretFile, readTextFile } from './files.ts';
+import type { Config, ListenerConfig, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
+import { NamedFiles } from './named-files.ts';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
-import type { ListenerSettings, Settings, UpstreamSettings, UserSettings } from './settings.ts';
-import { bcryptProblem } from './words.ts';
-import type { ProblemOf } from './words.ts';
+import type { ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
+import { resolveStorage } from './resolve-storage.ts';
+import type { Elsewhere } from './resolve-storage.ts';
+import { checkKeyFile, checkStorage, checkTwoStores } from './storage-checks.ts';
+import type { Environment } from './substitution.ts';
+import { bcryptProblem, postgresUrlProblem } from './words.ts';
 
 export interface Machine {
   /** What relative paths are relative to. */
   readonly folder: string;
   readonly processors: number;
+  /** Where the process stands, for what OpenStack's tools look for there. */
+  readonly cwd: string;
+  readonly env: Environment;
+  /** YAML 1.1, of other programs' files. */
+  readonly parseYaml: (text: string) => unknown;
 }
 
 export interface Resolved {
@@ -28,6 +34,8 @@ export interface Resolved {
   readonly config: Config;
   /** The files that values were read from, by key. */
   readonly contents: ReadonlyMap<string, string>;
+  /** Values that come from neither the file nor a file that it names; by key. */
+  readonly elsewhere: ReadonlyMap<string, Elsewhere>;
   /** Why a value is what it is, where the file does not say so; by key. */
   readonly notes: ReadonlyMap<string, string>;
 }
@@ -35,25 +43,29 @@ export interface Resolved {
 const DEFAULT_URLS: Readonly<Record<string, string>> = { 'docker.io': 'https://registry-1.docker.io' };
 
 export function resolveSettings(settings: Settings, machine: Machine, report: Report): Resolved {
-  const { storage, views, auth, limits } = settings;
-  const files = new Files(machine.folder, report);
-  const root = files.path(storage.root ?? './umbra-data');
+  const { views, auth, limits } = settings;
+  const files = new NamedFiles(machine.folder, report);
+  const elsewhere = new Map<string, Elsewhere>();
+  const storage = store(settings.storage, 'storage');
+  const upstreamStorage = settings.upstreamStorage && store(settings.upstreamStorage, 'upstreamStorage');
   const keyFile = files.path(auth.keyFile);
   const configured = authConfigured(auth);
 
   checkListeners(settings, report);
-  checkStorage(settings, report);
   checkViews(settings, report);
   checkRules(auth, report);
-  if (storage.driver === 'filesystem') checkKeyFile(keyFile, root, report);
+  for (const one of [storage, upstreamStorage]) if (one !== undefined) checkKeyFile(keyFile, one, report);
+  if (upstreamStorage !== undefined) checkTwoStores(storage, upstreamStorage, report);
+  // Processes share no memory.
+  const alone = storage.driver === 'memory' || upstreamStorage?.driver === 'memory';
 
   const config: Config = {
-    workers: storage.driver === 'memory' ? 1 : settings.workers === 'auto' ? machine.processors : settings.workers,
+    workers: alone ? 1 : settings.workers === 'auto' ? machine.processors : settings.workers,
     listeners: settings.listeners.map((listener, i) => resolveListener(listener, ['listeners', i], files)),
     trustedProxies: settings.trustedProxies,
-    storage: storage.driver === 'memory' ? { driver: 'memory' } : { driver: 'filesystem', root },
-    upstreamStorage: undefined,
-    coordination: undefined,
+    storage,
+    upstreamStorage,
+    coordination: resolveCoordination(settings.coordination, files, report),
     views: {
       hostSuffix: views.hostSuffix,
       define: Object.entries(views.define).map(([id, { parents }]) => ({ id: id as ViewId, parents })), // the schema checked the keys
@@ -83,10 +95,24 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       drainMs: limits.drain,
     },
   };
-  return { config, contents: files.contents, notes: notesOf(settings, machine, configured) };
+  return { config, contents: files.contents, elsewhere, notes: notesOf(settings, machine, { configured, alone }) };
+
+  function store(one: StorageSettings, key: 'storage' | 'upstreamStorage'): StorageConfig {
+    checkStorage([key], one, report);
+    return resolveStorage(one, [key], { files, machine, report, elsewhere });
+  }
 }
 
-function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: ListenerSettings, at: Path, files: Files): ListenerConfig {
+function resolveCoordination(coordination: Settings['coordination'], files: NamedFiles, report: Report): Config['coordination'] {
+  if (coordination === undefined) return undefined;
+  const { driver, url, urlFile } = coordination;
+  if (url !== undefined && urlFile !== undefined) report(['coordination', 'urlFile'], 'expected url or urlFile, got both');
+  if (url === undefined && urlFile === undefined) report(['coordination', 'url'], 'missing: where the database is (or urlFile)');
+  const secret = files.secret(url, urlFile, ['coordination'], 'url', postgresUrlProblem);
+  return secret && { driver, url: secret };
+}
+
+function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: ListenerSettings, at: Path, files: NamedFiles): ListenerConfig {
   return {
     address,
     binds: parseAddress(address) ?? [],
@@ -98,7 +124,7 @@ function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: Li
   };
 }
 
-function resolveUpstream(host: string, upstream: UpstreamSettings, at: Path, files: Files, report: Report): UpstreamConfig {
+function resolveUpstream(host: string, upstream: UpstreamSettings, at: Path, files: NamedFiles, report: Report): UpstreamConfig {
   checkUpstream(at, upstream, report);
   return {
     host,
@@ -113,7 +139,7 @@ function resolveUpstream(host: string, upstream: UpstreamSettings, at: Path, fil
   };
 }
 
-function resolveUser({ name, access, ...user }: UserSettings, at: Path, files: Files): UserConfig {
+function resolveUser({ name, access, ...user }: UserSettings, at: Path, files: NamedFiles): UserConfig {
   return {
     name,
     password: files.secret(user.password, user.passwordFile, at, 'password'),
@@ -122,79 +148,15 @@ function resolveUser({ name, access, ...user }: UserSettings, at: Path, files: F
   };
 }
 
-function notesOf({ workers, storage, auth }: Settings, { processors }: Machine, configured: boolean): ReadonlyMap<string, string> {
+function notesOf(
+  { workers, auth }: Settings,
+  { processors }: Machine,
+  { configured, alone }: { readonly configured: boolean; readonly alone: boolean },
+): ReadonlyMap<string, string> {
   const notes = new Map<string, string>();
-  if (storage.driver === 'memory') notes.set('workers', 'memory storage means one worker');
+  if (alone) notes.set('workers', 'memory storage means one worker');
   else if (workers === 'auto') notes.set('workers', `auto, with ${processors} processors`);
   if (auth.anonymous === undefined)
     notes.set(formatPath(['auth', 'anonymous']), configured ? 'auth is configured' : 'no auth is configured');
   return notes;
-}
-
-/** Files as values of the configuration name them; what is wrong with one is reported at that value. */
-class Files {
-  readonly #folder: string;
-  readonly #report: Report;
-  readonly #contents = new Map<string, string>();
-
-  constructor(folder: string, report: Report) {
-    this.#folder = folder;
-    this.#report = report;
-  }
-
-  /** What was read, by the key of the value. */
-  get contents(): ReadonlyMap<string, string> {
-    return this.#contents;
-  }
-
-  path(text: string): string {
-    return resolvePath(this.#folder, text);
-  }
-
-  required(text: string, at: Path): string {
-    const path = this.path(text);
-    this.#try(at, () => checkReadable(path));
-    return path;
-  }
-
-  readable(text: string | undefined, at: Path): string | undefined {
-    return text === undefined ? undefined : this.required(text, at);
-  }
-
-  /** A secret that stands in the file, or in the file that `<key>File` names. */
-  secret(
-    text: string | undefined,
-    file: string | undefined,
-    at: Path,
-    key: string,
-    problemOf: ProblemOf = () => undefined,
-  ): Secret | undefined {
-    if (file === undefined) return text === undefined ? undefined : new Secret(text);
-    const path = this.path(file);
-    this.#contents.set(formatPath([...at, key]), path);
-    return this.#try([...at, `${key}File`], () => {
-      const secret = readSecretFile(path);
-      const problem = problemOf(secret);
-      if (problem !== undefined) throw new Error(`${problem} in ${path}`);
-      return new Secret(secret);
-    });
-  }
-
-  /** PEM text, or the path of a file that holds it. */
-  certificates(text: string | undefined, at: Path): string | undefined {
-    if (text === undefined) return undefined;
-    if (text.includes('-----BEGIN')) return this.#try(at, () => checkedCertificates(text, 'the text'));
-    const path = this.path(text);
-    this.#contents.set(formatPath(at), path);
-    return this.#try(at, () => checkedCertificates(readTextFile(path), path));
-  }
-
-  #try<T>(at: Path, read: () => T): T | undefined {
-    try {
-      return read();
-    } catch (error) {
-      this.#report(at, (error as Error).message); // files.ts throws nothing else
-      return undefined;
-    }
-  }
 }

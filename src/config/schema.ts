@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { countOr, duration, flag, list, map, oneOf, record, secret, size, text, viewId } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { Settings } from './settings.ts';
+import { coordination, storageMap } from './storage-schema.ts';
 import {
   addressProblem,
   bcryptProblem,
@@ -45,14 +46,6 @@ const listener = map('A socket to serve on.', {
   view: v.optional(viewId('The view that is served where a request names no other.'), 'main'),
   upstream: v.optional(text('The registry that a name without a host means.', registryHostProblem), 'docker.io'),
   mirror: v.optional(flag('Pull only, and never asks for credentials: for clients that would send it those of another registry.'), false),
-});
-
-const storage = map('Where images are kept.', {
-  driver: oneOf('`filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker.', [
-    'filesystem',
-    'memory',
-  ]),
-  root: v.optional(text('The folder of a filesystem. Not set: `./umbra-data`.')),
 });
 
 const views = map('Sets of repositories that shadow their parents.', {
@@ -153,7 +146,11 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
   ),
   listeners: v.optional(atLeastOne(list('Where to serve.', listener)), [{ address: 'localhost:5000' }]),
   trustedProxies: v.optional(list('Whose X-Forwarded-* headers are believed.', text('An IP address or a network.', networkProblem)), []),
-  storage: v.optional(storage, { driver: 'filesystem' }),
+  storage: v.optional(storageMap('Where images are kept.'), { driver: 'filesystem' }),
+  upstreamStorage: v.optional(
+    storageMap('Where the view `upstream` is kept, which is a cache; the keys are those of `storage`. Not set: with the others.'),
+  ),
+  coordination: v.optional(coordination),
   views: v.optional(views, {}),
   tagStaleness: v.optional(duration('How late a tag moved on another node may be seen; the workers of one node see it at once.'), '1s'),
   upstreams: v.optional(

@@ -3,6 +3,7 @@
  * sizes in bytes, static defaults filled in. What needs other keys, files or the machine is `resolve.ts`.
  */
 import type { ViewId } from '../oci/name.ts';
+import type { AuthWords } from '../openstack/auth-words.ts';
 import type { Action, AnonymousAccess, Policy, UserAccess } from './config.ts';
 
 export interface ListenerSettings {
@@ -43,11 +44,49 @@ export interface RuleSettings {
   readonly may: readonly Action[];
 }
 
+export interface OpenStackSettings extends AuthWords {
+  readonly passwordFile?: string | undefined;
+  readonly applicationCredentialSecretFile?: string | undefined;
+}
+
+export interface DiskSettings {
+  readonly root: string;
+  readonly maxBytes: number;
+}
+
+export interface StorageSettings {
+  readonly driver: 'filesystem' | 'memory' | 'swift' | 's3';
+  readonly root?: string | undefined;
+  readonly container?: string | undefined;
+  readonly bucket?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly region?: string | undefined;
+  readonly interface?: 'public' | 'internal' | undefined;
+  readonly auth?: OpenStackSettings | undefined;
+  readonly cloud?: string | undefined;
+  readonly segmentSize?: number | undefined;
+  readonly tempUrlKey?: string | undefined;
+  readonly tempUrlKeyFile?: string | undefined;
+  readonly endpoint?: string | undefined;
+  readonly accessKeyId?: string | undefined;
+  readonly secretAccessKey?: string | undefined;
+  readonly secretAccessKeyFile?: string | undefined;
+  readonly pathStyle?: boolean | undefined;
+  readonly claims?: 'strict' | 'settle' | undefined;
+  readonly redirect?: boolean | readonly string[] | undefined;
+  /** A path, or PEM text. */
+  readonly ca?: string | undefined;
+  readonly insecure?: boolean | undefined;
+  readonly disk?: DiskSettings | undefined;
+}
+
 export interface Settings {
   readonly workers: number | 'auto';
   readonly listeners: readonly ListenerSettings[];
   readonly trustedProxies: readonly string[];
-  readonly storage: { readonly driver: 'filesystem' | 'memory'; readonly root?: string | undefined };
+  readonly storage: StorageSettings;
+  readonly upstreamStorage?: StorageSettings | undefined;
+  readonly coordination?: { readonly driver: 'postgres'; readonly url?: string | undefined; readonly urlFile?: string | undefined } | undefined;
   readonly views: {
     readonly hostSuffix?: string | undefined;
     readonly define: Readonly<Record<string, { readonly parents: readonly ViewId[] }>>;

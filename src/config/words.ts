@@ -24,6 +24,31 @@ export const registryUrlProblem: ProblemOf = (word) => {
   return /\/v[12]\/*$/.test(url.pathname) ? 'expected the URL without /v2, which is added' : undefined;
 };
 
+/** Where Keystone or TempAuth answers. */
+export const openStackUrlProblem: ProblemOf = (word) =>
+  parseHttpUrl(word) === undefined ? 'expected an http(s) URL without credentials or a query, such as https://keystone.example.org:5000/v3' : undefined;
+
+/** https://docs.openstack.org/api-ref/object-store/: at most 256 bytes, no slash. */
+export const containerProblem: ProblemOf = (word) =>
+  /^[^/\p{Cc}]+$/u.test(word) && Buffer.byteLength(word) <= 256 ? undefined : 'expected the name of a container: up to 256 bytes, without a slash';
+
+/** AWS allows 3 to 63 of lower case; look-alikes, and buckets from before 2018, more. */
+export const bucketProblem: ProblemOf = (word) =>
+  /^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(word) ? undefined : 'expected the name of a bucket: 3 or more of letters, digits, dots and hyphens';
+
+/** As keys of drivers are (drivers/driver.ts). */
+export const prefixProblem: ProblemOf = (word) => {
+  const parts = word.replace(/\/$/, '').split('/');
+  return parts.every((part) => /^[A-Za-z0-9._:@[\]~+-]+$/.test(part) && part !== '.' && part !== '..')
+    ? undefined
+    : 'expected parts of letters, digits and any of ._:@[]~+- with slashes between them, such as registries/umbra';
+};
+
+export const postgresUrlProblem: ProblemOf = (word) => {
+  const url = URL.parse(word);
+  return url !== null && /^postgres(?:ql)?:$/.test(url.protocol) && url.pathname.length > 1 ? undefined : 'expected postgres://user:password@host/database';
+};
+
 /** A host as names spell it (DESIGN section 3): only these can be told from the first part of a path. */
 export const registryHostProblem: ProblemOf = (word) => {
   if (word === 'index.docker.io' || word === 'registry-1.docker.io') return 'expected docker.io, which is what names call this registry';
