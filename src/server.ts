@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createAuth } from './auth/auth.ts';
-import type { Config, StorageConfig } from './config/config.ts';
+import type { Config, Redirect, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
 import { isDriverError } from './drivers/driver.ts';
 import { keepHouse, type Swept } from './housekeeping.ts';
@@ -13,6 +13,7 @@ import { BufferPool } from './http/buffers.ts';
 import { trustedProxies } from './http/client-address.ts';
 import { handler, type HandlerDeps } from './http/handler.ts';
 import { openListener, type OpenListener } from './http/listener.ts';
+import { redirects } from './http/redirect.ts';
 import { gatherMetrics } from './observe/gathering.ts';
 import { createHealth } from './observe/health.ts';
 import type { Log } from './observe/log.ts';
@@ -120,11 +121,13 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => driver.check({ signal }).catch(unlessFull)))), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());
+  const trusted = trustedProxies(config.trustedProxies);
   const handling: Omit<HandlerDeps, 'gate'> = {
     registry: umbra,
     bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes, running: metrics.uploadsRunning }),
+    redirects: redirects(stores, ({ view }) => redirectOf(view === views.upstream.uid ? (config.upstreamStorage ?? config.storage) : config.storage), trusted),
     viewHostSuffix: config.views.hostSuffix,
-    trustedProxies: trustedProxies(config.trustedProxies),
+    trustedProxies: trusted,
     maxManifestBytes: config.limits.manifestBytes,
     patienceMs: config.limits.stallMs,
     elapsedMs: () => performance.now(),
@@ -164,6 +167,10 @@ function byHost(config: Config, remote: ReturnType<typeof upstreams>): Pick<Para
     return value;
   };
   return { upstream: (host) => known(remote.get(host), host), settings: (host) => known(settings.get(host), host) };
+}
+
+function redirectOf(storage: StorageConfig): Redirect {
+  return 'redirect' in storage ? storage.redirect : 'never';
 }
 
 function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {

@@ -27,6 +27,8 @@ export interface Blobs {
    * may have cut short what was never promised to be durable.
    */
   open(digest: Digest, hint: Generation | undefined, size: number): Promise<FoundBlob | undefined>;
+  /** A URL that a client may be sent to for the bytes; undefined where the store gives none, or has the bytes elsewhere. */
+  location(digest: Digest, stored: Stored): Promise<string | undefined>;
   /** Whole bytes of a small blob (a manifest), found like `open`. */
   read(digest: Digest, hint: Generation | undefined, size: number): Promise<{ readonly generation: Generation; readonly bytes: Buffer } | undefined>;
   /** The generation that a push may share: present, neither doomed nor condemned, and of `size` bytes where that is given. */
@@ -125,6 +127,13 @@ export function blobs(driver: Driver, smallCacheBytes: number): Blobs {
 
   return {
     open,
+
+    async location(digest, { generation, size }) {
+      if (driver.redirect === undefined) return undefined;
+      const key = keys.data(digest, generation);
+      // The client would be told that there is nothing, where we find what else there is.
+      return (await driver.head(key))?.size === size ? await driver.redirect(key) : undefined;
+    },
 
     read,
 

@@ -23,6 +23,7 @@ import { deleteBlob, getBlob, headBlob } from './oci/blobs.ts';
 import { getCatalogue, getReferrers, getTags } from './oci/lists.ts';
 import { deleteManifest, getManifest, putManifest } from './oci/manifests.ts';
 import { beginUpload, cancelUpload, continueUpload, finishUpload, uploadStatus } from './oci/uploads.ts';
+import type { Redirects } from './redirect.ts';
 import { routeOf, type Route } from './route.ts';
 import type { Target } from './target.ts';
 import { answerToken } from './token.ts';
@@ -31,6 +32,7 @@ export interface HandlerDeps {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly bodies: Bodies;
+  readonly redirects: Redirects;
   readonly viewHostSuffix: string | undefined;
   readonly trustedProxies: TrustedProxies;
   readonly maxManifestBytes: number;
@@ -71,7 +73,7 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
     DELETE: { action: 'delete', run: (x, target, route, { registry }) => deleteManifest(x, target, route.reference, registry) },
   },
   blob: {
-    GET: { action: 'pull', run: (x, target, route, { registry, bodies }) => getBlob(x, target, route.digest, registry, bodies) },
+    GET: { action: 'pull', run: (x, target, route, { registry, bodies, redirects }) => getBlob(x, target, route.digest, registry, bodies, redirects) },
     HEAD: { action: 'pull', run: (x, target, route, { registry }) => headBlob(x, target, route.digest, registry) },
     DELETE: { action: 'delete', run: (x, target, route, { registry }) => deleteBlob(x, target, route.digest, registry) },
   },

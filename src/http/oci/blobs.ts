@@ -9,6 +9,7 @@ import type { Bodies } from '../bodies.ts';
 import { evaluateConditions } from '../conditions.ts';
 import type { Exchange } from '../exchange.ts';
 import { chooseRanges, contentRange, rangeStillValid, unsatisfiedRange, type RangeChoice } from '../ranges.ts';
+import type { Redirects } from '../redirect.ts';
 import type { Target } from '../target.ts';
 
 export async function headBlob(x: Exchange, target: Target, text: string, registry: Registry): Promise<void> {
@@ -23,7 +24,7 @@ export async function headBlob(x: Exchange, target: Target, text: string, regist
   x.res.end();
 }
 
-export async function getBlob(x: Exchange, target: Target, text: string, registry: Registry, bodies: Bodies): Promise<void> {
+export async function getBlob(x: Exchange, target: Target, text: string, registry: Registry, bodies: Bodies, redirects: Redirects): Promise<void> {
   const digest = parseDigest(text);
   const found = await registry.resolve.blob(target.view, target.name, digest, x);
   if (found === undefined) throw unknownBlob(target, digest);
@@ -36,6 +37,9 @@ export async function getBlob(x: Exchange, target: Target, text: string, registr
     const bytes = await content.blobs.small(digest, found.link);
     if (bytes !== undefined) return x.send(200, [...headers, 'Content-Type', OCTETS], bytes);
   }
+  const location = await redirects.of(x, found.repo, digest, found.link);
+  // What it leads to ends with its signature: nobody may keep it.
+  if (location !== undefined) return x.send(307, [...describe(x, digest, found.answer), 'Location', location, 'Cache-Control', 'no-store']);
   const { source } = await content.links.open(found.repo, digest, found.link);
   try {
     await sendStored(x, source, digest, headers, bodies);
