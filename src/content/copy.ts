@@ -1,4 +1,5 @@
 /** Taking a blob over from another store: bytes are no right, and no bytes, in a store that does not hold them. */
+import type { Source } from '../drivers/driver.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import type { Stored } from './blobs.ts';
 import type { Content } from './content.ts';
@@ -15,24 +16,29 @@ export interface CopySource {
 export async function copyBlob(digest: Digest, from: CopySource, to: Content, repo: Repo): Promise<Stored> {
   const { source } = await from.content.links.open(from.repo, digest, from.link);
   try {
-    const { size } = source.stat;
-    const session = await to.uploads.create(repo, algorithmOf(digest));
-    try {
-      const whole = await to.uploads.append(session, async (appender, hash) => {
-        if (size > 0) {
-          for await (const chunk of source.stream({ start: 0, end: size - 1 })) {
-            hash.update(chunk);
-            await appender.write(chunk);
-          }
-        }
-        return {};
-      });
-      return await to.uploads.finish(whole, digest);
-    } catch (error) {
-      await to.uploads.cancel(session).catch(() => undefined);
-      throw error;
-    }
+    return await takeBlob(digest, source, to, repo);
   } finally {
     await source.close();
+  }
+}
+
+/** The same for bytes that any store has open. The caller closes the source. @throws RegistryError DIGEST_INVALID, or what reading fails with */
+export async function takeBlob(digest: Digest, source: Pick<Source, 'stat' | 'stream'>, to: Content, repo: Repo, signal?: AbortSignal): Promise<Stored> {
+  const { size } = source.stat;
+  const session = await to.uploads.create(repo, algorithmOf(digest));
+  try {
+    const whole = await to.uploads.append(session, async (appender, hash) => {
+      if (size > 0) {
+        for await (const chunk of source.stream({ start: 0, end: size - 1 }, { signal })) {
+          hash.update(chunk);
+          await appender.write(chunk);
+        }
+      }
+      return {};
+    });
+    return await to.uploads.finish(whole, digest);
+  } catch (error) {
+    await to.uploads.cancel(session).catch(() => undefined);
+    throw error;
   }
 }
