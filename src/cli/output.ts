@@ -5,16 +5,23 @@ export interface Output {
   readonly result: (text: string) => void;
   /** Progress, hints and failures. */
   readonly note: (text: string) => void;
+  /** One line that the next one is written over, where somebody watches; '' clears it. */
+  readonly status?: (text: string) => void;
 }
 
 export interface Sink {
   write(text: string): unknown;
+  /** Somebody watches. */
+  readonly isTTY?: boolean;
+  /** Of the terminal. */
+  readonly columns?: number;
 }
 
 export function createOutput(stdout: Sink, stderr: Sink): Output {
   return {
     result: (text) => void stdout.write(`${text}\n`),
     note: (text) => void stderr.write(`${text}\n`),
+    ...(stderr.isTTY === true && { status: (text: string) => void stderr.write(`\r${text.slice(0, (stderr.columns ?? 80) - 1)}\u001B[K`) }),
   };
 }
 

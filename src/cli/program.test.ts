@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -12,6 +12,7 @@ beforeAll(() => {
   cwd = mkdtempSync(join(tmpdir(), 'umbra-cli-'));
   writeFileSync(join(cwd, 'good.yaml'), 'workers: 3\nupstreams: { docker.io: { username: me, password: ${PASSWORD} } }\n');
   writeFileSync(join(cwd, 'bad.yaml'), 'workrs: 3\nstorage: { driver: tape }\n');
+  writeFileSync(join(cwd, 'two-hosts.yaml'), 'listeners: [{ address: "localhost:0" }, { address: "localhost:1", upstream: quay.io }]\n');
   writeFileSync(join(cwd, 'memory.yaml'), 'storage: { driver: memory }\n');
 });
 afterAll(() => rmSync(cwd, { recursive: true }));
@@ -34,6 +35,14 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['serve', '-c'], "option '-c, --config <file>' argument missing"],
     [['serve', '--verbose'], "unknown option '--verbose'"],
     [['prune'], "required option '--uploads' not specified"],
+    [['migrate'], "required option '--from <file>' not specified"],
+    [['migrate', '--from', 'x', '--dry-run', '--verify'], 'leave out --dry-run or --verify'],
+    [['migrate', '--from', 'x', '--overwrite', '--verify'], '--overwrite goes with neither'],
+    [['migrate', '--from', 'x', '--blobs', '0'], '--blobs 0: expected a number from 1 to 64'],
+    [['migrate', '--from', 'x', '--host', 'hub'], '--host hub: expected a registry host'],
+    [['migrate', '--from', 'x', '--only', 'docker.io/nginx'], 'expected docker.io/library/nginx'],
+    [['migrate', '--from', 'x', '--view', 'Main'], '--view: invalid view "Main"'],
+    [['migrate', '--from', 'x', '-c', 'two-hosts.yaml'], 'say with --host which one'],
   ])('%j', async (args, hint) => {
     const { code, stdout, stderr } = await umbra(...args);
     expect([code, stdout]).toEqual([2, '']);
@@ -49,6 +58,7 @@ test.each([
   [['config', 'explain', '--help']],
   [['config', 'schema', '--help']],
   [['prune', '--help']],
+  [['migrate', '--help']],
   [['version', '--help']],
   [['help', 'serve']],
 ])('%j prints help with examples', async (args) => {
@@ -56,6 +66,44 @@ test.each([
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(/^Usage: umbra/);
   expect(stdout).toMatch(/\nExamples:\n {2}\$ umbra /);
+});
+
+describe('migrate', () => {
+  test.each<[string, string[], string]>([
+    ['no such source', ['--from', 'nothing'], '--from nothing cannot be read: ENOENT'],
+    ['what is not YAML, of which nothing is shown', ['--from', 'good.yaml'], 'good.yaml: not YAML: Unexpected flow-map-start'],
+    ['a configuration of no registry', ['--from', 'two-hosts.yaml'], 'two-hosts.yaml: expected a configuration of Distribution, which has storage:, or of a zuul-registry, which has registry:'],
+    ['a folder that is no store', ['--from', '.'], '--from .: neither a store of Distribution, which holds docker/registry/v2/, nor one of a zuul-registry'],
+    ['storage in memory', ['--from', 'good.yaml', '-c', 'memory.yaml'], 'storage is memory, which is gone when this process ends'],
+  ])('%s', async (_, args, message) => {
+    const { code, stdout, stderr } = await umbra('migrate', ...args);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain('PASSWORD');
+  });
+
+  test.each(['upstream', 'dev'])('refuses the view %s', async (view) => {
+    mkdirSync(join(cwd, 'store/docker/registry/v2/repositories'), { recursive: true });
+    expect(await umbra('migrate', '--from', 'store', '--view', view)).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(`view ${view} is`) as string });
+  });
+
+  test('says in words and in JSON what there is', async () => {
+    mkdirSync(join(cwd, 'store/docker/registry/v2/repositories/org/app/_manifests/tags/v1/current'), { recursive: true });
+    const words = await umbra('migrate', '--from', 'store', '--dry-run');
+    expect(words).toEqual({
+      code: 1,
+      stdout: 'found 1 repository, 1 tag, 0 manifests, 0 blobs of 0 B\n1 problem, named above; everything else can be taken\n',
+      stderr: "looking at a Distribution registry on filesystem; names without a host are docker.io's\nproblem: org/app:v1: tag-dangling: it names nothing: its link is gone\ndocker.io/org/app: 1 tag, 0 manifests, 1 problem\n",
+    });
+    const json = await umbra('migrate', '--from', 'store', '--dry-run', '--json', '--host', 'registry.example.org');
+    expect([json.code, json.stderr]).toEqual([1, '']);
+    expect(json.stdout.trim().split('\n').map((line) => JSON.parse(line) as object)).toMatchObject([
+      { event: 'began', kind: 'distribution', host: 'registry.example.org' },
+      { event: 'problem', kind: 'tag-dangling', repository: 'org/app', tags: ['v1'] },
+      { event: 'repository', name: 'registry.example.org/org/app' },
+      { event: 'ended', counts: { repositories: 1, problems: 1 } },
+    ]);
+  });
 });
 
 describe('config check', () => {

@@ -86,6 +86,29 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .action(async (options) => exit(await (await import('./commands/prune.ts')).prune(options, world)));
 
   program
+    .command('migrate')
+    .description('Take over the images of another registry from its storage: Docker Distribution 2.x or zuul-registry. Servers may be running.')
+    .requiredOption('--from <file>', "the other registry's configuration (Distribution's config.yml, a zuul-registry's registry.yaml), or its folder")
+    .option(...CONFIG_FLAG)
+    .option('--dry-run', 'say what would be taken, and what is broken; write nothing')
+    .option('--verify', 'read back everything that was taken and compare it; write nothing')
+    .option('--view <view>', 'the view that the images go into', 'main')
+    .option('--host <host>', 'the registry that names without a host belong to (default: what the listeners mean by such names)')
+    .option('--only <pattern>', 'only these names, such as docker.io/org/*; may be given again', (pattern, before: readonly string[]) => [...before, pattern], [])
+    .option('--overwrite', 'move tags back that were moved here since the last run')
+    .option('--blobs <number>', 'how many blobs to copy at once', '4')
+    .option('--json', 'print each event as a line of JSON, for programs')
+    .addHelpText(
+      'after',
+      examples(
+        'umbra migrate --from /etc/docker/registry/config.yml -c umbra.yaml --dry-run',
+        'umbra migrate --from /etc/docker/registry/config.yml -c umbra.yaml',
+        'umbra migrate --from /etc/docker/registry/config.yml -c umbra.yaml --verify',
+      ),
+    )
+    .action(async (options) => exit(await (await import('./commands/migrate.ts')).migrateRegistry(options, world)));
+
+  program
     .command('version')
     .description('Print the versions of Umbra and of the Node.js it runs on.')
     .option(...JSON_FLAG)

@@ -20,19 +20,21 @@ export interface DockerRegistryOptions {
   readonly dir: string;
   readonly authority: Authority;
   readonly auth?: DockerRegistryAuth;
+  /** What stands under `storage:` for the driver. Default: a folder of `dir`. */
+  readonly storage?: Readonly<Record<string, unknown>>;
 }
 
 export class DockerRegistry implements AsyncDisposable {
   /** `https://localhost:PORT` */
   readonly url: string;
-  readonly #configFile: string;
+  readonly configFile: string;
   readonly #port: number;
   #daemon: Daemon | undefined;
   #pastOutput = '';
 
   private constructor(configFile: string, port: number) {
     this.url = `https://localhost:${port}`;
-    this.#configFile = configFile;
+    this.configFile = configFile;
     this.#port = port;
   }
 
@@ -46,7 +48,7 @@ export class DockerRegistry implements AsyncDisposable {
       stringify({
         version: 0.1,
         log: { level: 'info', accesslog: { disabled: false } },
-        storage: { filesystem: { rootdirectory: join(options.dir, 'data') }, delete: { enabled: true } },
+        storage: { ...(options.storage ?? { filesystem: { rootdirectory: join(options.dir, 'data') } }), delete: { enabled: true } },
         http: { addr: `127.0.0.1:${port}`, secret: 'a test secret', tls: { certificate: leaf.certFile, key: leaf.keyFile } },
         ...(options.auth && { auth: await authConfig(options.auth, options.dir) }),
       }),
@@ -59,7 +61,7 @@ export class DockerRegistry implements AsyncDisposable {
   /** Starts it again after `stop`. */
   async restart(): Promise<void> {
     this.#daemon = await Daemon.start({
-      command: ['docker-registry', 'serve', this.#configFile],
+      command: ['docker-registry', 'serve', this.configFile],
       ready: (output) => output.includes(`listening on 127.0.0.1:${this.#port}`),
     });
   }
