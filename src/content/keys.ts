@@ -80,3 +80,15 @@ export function digestAtEnd(key: string): Digest | undefined {
   const text = `${algorithm}:${hex}`;
   return isDigest(text) ? text : undefined;
 }
+
+/**
+ * The digest that the bytes at a key must have, where it is the key of a blob's bytes: what stands there never changes
+ * and may be cached. Undefined: a record.
+ */
+export function digestOfData(key: string): Digest | undefined {
+  const [, algorithm, lead, hex] = DATA.exec(key) ?? [];
+  const text = `${algorithm}:${hex}`;
+  return isDigest(text) && lead === hexOf(text).slice(0, 2) ? text : undefined;
+}
+
+const DATA = /^blobs\/([a-z0-9]+)\/([0-9a-f]{2})\/([0-9a-f]+)\/data\/[^/]+$/;
