@@ -84,6 +84,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     threads: poolThreads(deps.env),
     memoryBytes: Math.floor(memory * SEGMENT_SHARE),
     report: ({ kind, ...fields }) => log.warn(fields, `storage: ${kind}`),
+    diskCounts: (root) => metrics.disk(root),
   };
   const open = async (storage: StorageConfig): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);

@@ -2,7 +2,9 @@
  * Opens the stores that the configuration names. Each driver is loaded only where it is used, and wrapped here in what
  * belongs around it: strict claims from a database, a disk before an object store.
  */
-import type { Config, StorageConfig } from './config/config.ts';
+import type { Config, DiskConfig, StorageConfig } from './config/config.ts';
+import { digestOfData } from './content/keys.ts';
+import type { DiskEvents } from './drivers/disk-tier-events.ts';
 import type { Driver } from './drivers/driver.ts';
 import type { Timers } from './workers/timers.ts';
 
@@ -15,6 +17,8 @@ export interface StorageDeps {
   readonly memoryBytes: number;
   /** What happens to the store: retries, a circuit that opens, a disk that fails. Never a secret. */
   readonly report: (event: StorageEvent) => void;
+  /** Who counts what a disk before the store does, by the root of that disk. Where nobody does, there is no disk either: a command needs none. */
+  readonly diskCounts?: (root: string) => Pick<DiskEvents, 'count' | 'used'>;
 }
 
 export interface StorageEvent {
@@ -24,7 +28,17 @@ export interface StorageEvent {
 
 /** @throws Error where the store cannot be opened, saying what to do about it */
 export async function openStore(storage: StorageConfig, _coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
-  return await openDriver(storage, deps);
+  const driver = await openDriver(storage, deps);
+  const disk = 'disk' in storage ? storage.disk : undefined;
+  const counts = disk === undefined ? undefined : deps.diskCounts?.(disk.root);
+  return disk === undefined || counts === undefined ? driver : await behindDisk(driver, disk, counts, deps);
+}
+
+async function behindDisk(driver: Driver, { root, maxBytes }: DiskConfig, counts: Pick<DiskEvents, 'count' | 'used'>, deps: StorageDeps): Promise<Driver> {
+  const { diskTier } = await import('./drivers/disk-tier.ts');
+  const { timers, nowMs, report } = deps;
+  const events: DiskEvents = { count: (what) => counts.count(what), used: (bytes) => counts.used(bytes), report };
+  return diskTier(driver, { root, maxBytes, timers, nowMs, events, digestOf: digestOfData });
 }
 
 async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Driver> {

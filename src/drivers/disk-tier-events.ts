@@ -5,8 +5,8 @@
 
 /**
  * Reads: `hit` from the disk, `miss` from the store, `joined` a fill under way, `passed` by the disk (too large, or it
- * rests). Fills: `stored`, `failed`, `mismatch` (the store gave other bytes), `abandoned` (nobody wanted them any more, or there were too many at once).
- * Blobs that went: `evicted`, `corrupt`.
+ * rests). Fills: `stored`, `failed`, `mismatch` (the store gave other bytes), `abandoned` (nobody wanted them any
+ * more, or there were too many at once). Blobs that went: `evicted`, `corrupt`.
  */
 export type DiskCount = 'hit' | 'miss' | 'joined' | 'passed' | 'stored' | 'failed' | 'mismatch' | 'abandoned' | 'evicted' | 'corrupt';
 

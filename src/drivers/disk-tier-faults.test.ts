@@ -1,4 +1,7 @@
-/** Disks that are full, read-only, not ours to write, removed or unmounted beneath the tier: no read fails, each is told once, and it goes on later. */
+/**
+ * Disks that are full, read-only, not ours to write, removed or unmounted beneath the tier: no read fails, each is told
+ * once, and it goes on later.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -104,7 +104,8 @@ export function parseTrailer(trailer: Buffer, digest: Digest, size: number): Sta
   try {
     const said = JSON.parse(text.slice(MAGIC.length)) as Partial<Record<'digest' | 'size' | 'modifiedMs' | 'stamp', unknown>>;
     if (said.digest !== digest || said.size !== size) return undefined;
-    return typeof said.modifiedMs === 'number' && typeof said.stamp === 'string' ? { size, modifiedMs: said.modifiedMs, stamp: said.stamp } : undefined;
+    if (typeof said.modifiedMs !== 'number' || typeof said.stamp !== 'string') return undefined;
+    return { size, modifiedMs: said.modifiedMs, stamp: said.stamp };
   } catch {
     return undefined;
   }

@@ -54,7 +54,8 @@ export class DiskRoom {
       found = await stat(root);
     }
     if (found.dev !== (this.#device ??= found.dev)) {
-      if ((await orAbsent(stat(own))) === undefined) throw new Error(`${root} is on another disk than before: is its disk no longer mounted?`);
+      const ours = (await orAbsent(stat(own))) !== undefined;
+      if (!ours) throw new Error(`${root} is on another disk than before: is its disk no longer mounted?`);
       this.#device = found.dev;
     }
     if ((await orAbsent(stat(filling))) === undefined) await mkdir(filling, { recursive: true, mode: 0o700 });

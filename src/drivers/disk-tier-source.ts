@@ -165,7 +165,10 @@ class RestReader {
   }
 }
 
-/** A fill to follow for this range, that already counts the follower; undefined: better the store. `take` opens the blob for a fill to be begun. */
+/**
+ * A fill to follow for this range, that already counts the follower; undefined: better the store. `take` opens the blob
+ * for a fill to be begun.
+ */
 export type FindGrowth = (range: ByteRange, take: () => Promise<Source>) => Promise<Growth | undefined>;
 
 /** Not on the disk yet. Follows a fill where there is one, or one is worth while; else it is the store's. */

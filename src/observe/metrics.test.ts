@@ -43,6 +43,24 @@ describe('requests', () => {
   });
 });
 
+describe('disks before object stores', () => {
+  it('are counted by what became of reads, fills and blobs, and summed where there are two', () => {
+    const counted = metrics();
+    const [images, cache] = [counted.disk('/var/cache/one'), counted.disk('/var/cache/two')];
+    for (const what of ['hit', 'hit', 'miss', 'stored', 'corrupt'] as const) images.count(what);
+    cache.count('hit');
+    images.used(1000);
+    cache.used(20);
+    images.used(500);
+    const text = counted.exposition.render();
+    expect(text).toContain('umbra_disk_cache_reads_total{outcome="hit"} 3\n');
+    expect(text).toContain('umbra_disk_cache_reads_total{outcome="passed"} 0\n');
+    expect(text).toContain('umbra_disk_cache_fills_total{outcome="stored"} 1\n');
+    expect(text).toContain('umbra_disk_cache_dropped_total{reason="corrupt"} 1\n');
+    expect(text).toContain('umbra_disk_cache_bytes 520\n');
+  });
+});
+
 describe('upstreams', () => {
   it('are counted by host, as far as they are configured', () => {
     const { upstream, exposition } = metrics();

@@ -2,6 +2,7 @@
  * What is counted and measured, for `/metrics`. Label values come from closed sets (routes, methods, statuses, configured
  * upstreams), so that no client can make series.
  */
+import type { DiskCount } from '../drivers/disk-tier-events.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { Exposition, type Sample, type Series } from './exposition.ts';
 
@@ -29,6 +30,8 @@ export interface Metrics {
   };
   /** What fills observe: how one ended, and what went wrong on the way. */
   fill(event: { readonly kind: 'ended'; readonly outcome: string } | { readonly kind: 'resuming' | 'mismatch' | 'full' }): void;
+  /** What a disk before an object store counts, by the root of that disk. */
+  disk(root: string): { count(what: DiskCount): void; used(bytes: number): void };
   /** Downloads from upstreams that this process leads now. */
   readonly fillsRunning: Sample;
   /** Bodies being received into uploads now. */
@@ -68,6 +71,10 @@ export function createMetrics({ upstreams, version, nowMs }: MetricsOptions): Me
   );
   const fillsRunning = exposition.gauge('umbra_fills_running', 'Blobs being downloaded from upstreams.');
   const uploadsRunning = exposition.gauge('umbra_uploads_running', 'Bodies of uploads being received.');
+  const diskReads = exposition.counter('umbra_disk_cache_reads_total', 'Blobs asked of the disk before an object store: on it, not on it, on their way, or none of its.', ['outcome']);
+  const diskFills = exposition.counter('umbra_disk_cache_fills_total', 'Blobs brought to the disk before an object store, by outcome.', ['outcome']);
+  const diskDropped = exposition.counter('umbra_disk_cache_dropped_total', 'Blobs that went from the disk before an object store: evicted, or found corrupt.', ['reason']);
+  const diskBytes = exposition.gauge('umbra_disk_cache_bytes', 'What blobs take of the disk before an object store.', [], 'max');
   const upstreamRequests = exposition.counter('umbra_upstream_requests_total', 'Requests to upstreams that were answered.', [
     'host',
     'kind',
@@ -92,6 +99,21 @@ export function createMetrics({ upstreams, version, nowMs }: MetricsOptions): Me
   const bytesOut = bytes.with({ direction: 'out' });
   const known = new Set(upstreams);
   const hostLabel = (host: string): string => (known.has(host) ? host : 'other');
+
+  const diskCounts: Readonly<Record<DiskCount, Sample>> = {
+    hit: diskReads.with({ outcome: 'hit' }),
+    miss: diskReads.with({ outcome: 'miss' }),
+    joined: diskReads.with({ outcome: 'joined' }),
+    passed: diskReads.with({ outcome: 'passed' }),
+    stored: diskFills.with({ outcome: 'stored' }),
+    failed: diskFills.with({ outcome: 'failed' }),
+    mismatch: diskFills.with({ outcome: 'mismatch' }),
+    abandoned: diskFills.with({ outcome: 'abandoned' }),
+    evicted: diskDropped.with({ reason: 'evicted' }),
+    corrupt: diskDropped.with({ reason: 'corrupt' }),
+  };
+  const diskUsed = new Map<string, number>();
+  const diskUsedSum = diskBytes.with({});
 
   const heard = new Map<string, { readonly remaining: number; readonly atMs: number }>();
   exposition.onCollect(() => {
@@ -130,6 +152,13 @@ export function createMetrics({ upstreams, version, nowMs }: MetricsOptions): Me
         if (known.has(host)) heard.set(host, { remaining, atMs: nowMs() });
       },
     },
+    disk: (root) => ({
+      count: (what) => void diskCounts[what].value++,
+      used(bytes) {
+        diskUsed.set(root, bytes);
+        diskUsedSum.value = [...diskUsed.values()].reduce((sum, each) => sum + each, 0);
+      },
+    }),
     fill(event) {
       if (event.kind === 'ended') fills.with({ outcome: event.outcome }).value++;
       else fillTroubles.with({ kind: event.kind }).value++;
