@@ -224,7 +224,7 @@ export class Leader {
     const algorithm = algorithmOf(digest);
     const piecewise = appender.landed !== undefined;
     /** What can be read by now, in any process. */
-    const standing = (): AssemblyState => appender.landed?.() ?? state;
+    const standing = (): AssemblyState => landing.standing ?? state;
     const land = (): void => {
       const { readable } = landing;
       if (piecewise && readable > attempt.landed) attempt.source.renew(driver.assemblies.open(standing()));

@@ -4,7 +4,7 @@
  * the store, never for a reader.
  */
 import type { Hash } from 'node:crypto';
-import type { Appender } from '../drivers/driver.ts';
+import type { Appender, AssemblyState } from '../drivers/driver.ts';
 import type { Memory } from './growing.ts';
 
 export interface LandingOptions {
@@ -37,6 +37,8 @@ export class Landing implements Memory {
   readonly hash: Hash;
   head = 0;
   landed = 0;
+  /** What can be opened to read `readable` bytes, where that is not the state that the appender began from. */
+  standing: AssemblyState | undefined;
   readonly #options: LandingOptions;
   /** Those that landed first. */
   #pieces: Piece[] = [];
@@ -50,6 +52,8 @@ export class Landing implements Memory {
   constructor(options: LandingOptions) {
     this.hash = options.hash;
     this.#options = options;
+    // Asked for when it changes only: of many segments it is long.
+    this.standing = options.appender.landed?.();
   }
 
   get from(): number {
@@ -78,11 +82,12 @@ export class Landing implements Memory {
 
   /** How many bytes can be read from the store: all that landed, or on an object store those of whole segments. */
   get readable(): number {
-    return Math.min(this.landed, this.#options.appender.landed?.().offset ?? this.landed);
+    return Math.min(this.landed, this.standing?.offset ?? this.landed);
   }
 
   /** The store made more of what landed readable. */
   storeMoved(): void {
+    this.standing = this.#options.appender.landed?.();
     this.#tick();
   }
 
