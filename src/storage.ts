@@ -51,8 +51,11 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
       const { openFilesystem } = await import('./drivers/filesystem.ts');
       return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(deps.threads / 2)) });
     }
+    case 's3': {
+      const { openS3 } = await import('./drivers/s3.ts');
+      return await openS3(storage, deps);
+    }
     case 'swift':
-    case 's3':
       throw new Error(`storage.driver ${storage.driver} is being built`);
   }
 }

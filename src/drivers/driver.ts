@@ -17,7 +17,7 @@ export interface Stat {
   readonly size: number;
   /** By the store's clock, milliseconds since the epoch. */
   readonly modifiedMs: number;
-  /** Changes whenever the object is replaced; equal stamps mean equal bytes. */
+  /** Equal stamps mean equal bytes. Where the driver has `stampNow`, changes also when the object is replaced by equal bytes. */
   readonly stamp: string;
 }
 
@@ -151,6 +151,7 @@ export interface Driver {
   /** Whole small object. `maxBytes` (default 16 MiB) guards against reading a blob by mistake: DriverError `permanent`. */
   get(key: string, options?: CallOptions & { readonly maxBytes?: number }): Promise<Value | undefined>;
   open(key: string, options?: CallOptions): Promise<Source | undefined>;
+  /** On an object store `modifiedMs` is about that of the answer: to the second, and up to two off what `head` says. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat>;
   /** Keys beginning with `prefix` (any text, not only whole components) in byte order, from after `startAfter`. */
   list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry>;

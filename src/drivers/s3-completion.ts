@@ -1,0 +1,214 @@
+/**
+ * Segments of an S3 assembly become one object, within the store: one by a copy, several by a multipart upload whose
+ * parts are copies, which becomes visible in one step. Every part's ETag is compared.
+ */
+import {
+  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, UploadPartCommand, UploadPartCopyCommand,
+  type CompletedPart, type S3Client,
+} from '@aws-sdk/client-s3';
+import { createHash } from 'node:crypto';
+import type { Timers } from '../workers/timers.ts';
+import { DriverError, isDriverError, type CallOptions, type Stat } from './driver.ts';
+import { Limiter } from './limiter.ts';
+import { s3Whole } from './s3-body.ts';
+import type { Http, S3Calls } from './s3-client.ts';
+import { codeOf, isConditionFailure, isUploadGone } from './s3-errors.ts';
+import { copySource } from './s3-keys.ts';
+import type { S3Objects } from './s3-objects.ts';
+import { planParts, type Part } from './s3-parts.ts';
+import type { Piece } from './s3-source.ts';
+import { s3Stat, unquoted } from './s3-stat.ts';
+import { sizeOf } from './s3-state.ts';
+import type { SegmentMemory } from './segment-memory.ts';
+
+export interface S3CompletionOptions {
+  readonly calls: S3Calls;
+  readonly objects: S3Objects;
+  readonly memory: SegmentMemory;
+  readonly timers: Timers;
+  /** Before every key. */
+  readonly root: string;
+  /** Whether this store's ETags of plain objects and of parts are their MD5. */
+  readonly etagIsMd5: boolean;
+  readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
+}
+
+/** Parts of one completion that are copied at once. */
+const COPIES_AT_ONCE = 8;
+/** Completing may begin again where the store lost the upload or a part. */
+const MAX_COMPLETIONS = 3;
+const COPY_MS = 120_000;
+const COMPLETE_MS = 300_000;
+
+export class S3Completion {
+  readonly #options: S3CompletionOptions;
+
+  constructor(options: S3CompletionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param prefix of the assembly, in messages
+   * @throws DriverError superseded, where a piece is gone
+   */
+  async join(prefix: string, pieces: readonly Piece[], key: string, options: CallOptions): Promise<Stat> {
+    const [first] = pieces;
+    if (first === undefined) return this.#options.objects.put(key, new Uint8Array(0), options);
+    try {
+      return await (pieces.length === 1 ? this.#copyWhole(prefix, first, key, options) : this.#joinMany(prefix, pieces, key, options));
+    } catch (error) {
+      // Whoever completed these very pieces before, and removed them, may not have lived to tell.
+      const done = isDriverError(error, 'superseded') ? await this.#options.objects.standing(key, options) : undefined;
+      if (done?.nonce === nonceOf(pieces) && done.stat.size === sizeOf(pieces)) return done.stat;
+      throw error;
+    }
+  }
+
+  async #joinMany(prefix: string, pieces: readonly Piece[], key: string, options: CallOptions): Promise<Stat> {
+    for (let completion = 1; ; completion++) {
+      try {
+        return await this.#joinOnce(prefix, pieces, key, options);
+      } catch (error) {
+        if (completion >= MAX_COMPLETIONS || !(isDriverError(error) && isUploadGone(error.cause))) throw error;
+        this.#options.report({ kind: 's3-complete-again', key, error: error.message });
+      }
+    }
+  }
+
+  async #copyWhole(prefix: string, piece: Piece, key: string, { signal }: CallOptions): Promise<Stat> {
+    const { calls, root } = this.#options;
+    const what = `complete ${key}`;
+    const source = { CopySource: copySource(calls.bucket, piece.key), CopySourceIfMatch: `"${piece.etag}"` };
+    const target = { Bucket: calls.bucket, Key: root + key, MetadataDirective: 'REPLACE', Metadata: { nonce: nonceOf([piece]) } } as const;
+    const send = async (client: S3Client, http: Http): Promise<Stat> => {
+      const { CopyObjectResult: result } = await client.send(new CopyObjectCommand({ ...target, ...source }), http).catch(supersededBy(prefix));
+      this.#compare(what, piece.etag, result?.ETag);
+      return s3Stat(piece.size, result?.LastModified, result?.ETag);
+    };
+    const stat = await calls.find(what, send, { signal, timeoutMs: COPY_MS });
+    if (stat === undefined) throw superseded(prefix);
+    return stat;
+  }
+
+  async #joinOnce(prefix: string, pieces: readonly Piece[], key: string, { signal }: CallOptions): Promise<Stat> {
+    const { calls, objects, root } = this.#options;
+    const nonce = nonceOf(pieces);
+    const target = { Bucket: calls.bucket, Key: root + key };
+    const { UploadId } = await calls.run(`begin ${key}`, (client, http) => client.send(new CreateMultipartUploadCommand({ ...target, Metadata: { nonce } }), http), { signal });
+    const upload = { ...target, UploadId };
+    try {
+      const Parts = await this.#makeParts(upload, prefix, pieces, signal);
+      const send = async (client: S3Client, http: Http): Promise<void> => {
+        try {
+          await client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } }), http);
+        } catch (error) {
+          if (!isUploadGone(error)) throw error;
+          // It may have succeeded before, its answer lost; else all parts are needed again.
+          if ((await objects.standing(key, { signal: http.abortSignal }))?.nonce === nonce) return;
+          throw new DriverError('permanent', `complete ${key}: ${calls.store} lost the parts (${codeOf(error)})`, { cause: error });
+        }
+      };
+      await calls.run(`complete ${key}`, send, { signal, timeoutMs: COMPLETE_MS });
+    } catch (error) {
+      await calls.run(`abort ${key}`, (client, http) => client.send(new AbortMultipartUploadCommand(upload), http), { attempts: 2 }).catch(() => undefined);
+      throw error;
+    }
+    const stat = await objects.head(key, { signal });
+    const size = sizeOf(pieces);
+    if (stat?.size !== size) throw new DriverError('retryable', `complete ${key}: ${calls.store} has ${stat?.size ?? 'no'} bytes of ${size}`);
+    return stat;
+  }
+
+  async #makeParts(upload: Upload, prefix: string, pieces: readonly Piece[], signal: AbortSignal | undefined): Promise<CompletedPart[]> {
+    const limiter = new Limiter(COPIES_AT_ONCE);
+    const stop = new AbortController();
+    const all = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+    const made = planParts(pieces.map(({ size }) => size)).map((part, index) =>
+      limiter.run(async () => {
+        all.throwIfAborted();
+        const PartNumber = index + 1;
+        const target = { ...upload, PartNumber };
+        return { PartNumber, ETag: await (part.copied ? this.#copyPart(target, prefix, pieces, part, all) : this.#gatherPart(target, prefix, pieces, part, all)) };
+      }),
+    );
+    try {
+      return await Promise.all(made);
+    } catch (error) {
+      stop.abort(error);
+      await Promise.allSettled(made);
+      throw error;
+    }
+  }
+
+  async #copyPart(upload: PartUpload, prefix: string, pieces: readonly Piece[], part: Part, signal: AbortSignal): Promise<string> {
+    const { calls } = this.#options;
+    const piece = pieces[part.slices[0]?.segment ?? -1];
+    if (piece === undefined) throw new Error('a part that is copied is one segment');
+    const what = `copy part ${upload.PartNumber} of ${prefix}`;
+    const input = { ...upload, CopySource: copySource(calls.bucket, piece.key), CopySourceIfMatch: `"${piece.etag}"` };
+    const send = async (client: S3Client, http: Http): Promise<string> => {
+      const { CopyPartResult: result } = await client.send(new UploadPartCopyCommand(input), http).catch(supersededBy(prefix));
+      this.#compare(what, piece.etag, result?.ETag);
+      return `"${unquoted(result?.ETag)}"`;
+    };
+    const etag = await calls.find(what, send, { signal, timeoutMs: COPY_MS });
+    if (etag === undefined) throw superseded(prefix);
+    return etag;
+  }
+
+  /** Segments that are too small to be copied are read and written again, within the bound on memory. */
+  async #gatherPart(upload: PartUpload, prefix: string, pieces: readonly Piece[], part: Part, signal: AbortSignal): Promise<string> {
+    const { calls, memory, timers, etagIsMd5 } = this.#options;
+    const what = `write part ${upload.PartNumber} of ${prefix}`;
+    await memory.reserve(part.size, signal);
+    try {
+      const chunks: Buffer[] = [];
+      for (const { segment, range } of part.slices) {
+        const piece = pieces[segment];
+        if (piece !== undefined) chunks.push((await s3Whole({ calls, timers, name: prefix, ...piece, etagIsMd5, signal })).subarray(range.start, range.end + 1));
+      }
+      const Body = Buffer.concat(chunks);
+      const md5 = createHash('md5').update(Body).digest();
+      const send = async (client: S3Client, http: Http): Promise<string> => {
+        const { ETag } = await client.send(new UploadPartCommand({ ...upload, Body, ContentMD5: md5.toString('base64') }), http);
+        this.#compare(what, md5.toString('hex'), ETag);
+        return `"${unquoted(ETag)}"`;
+      };
+      return await calls.run(what, send, { signal, timeoutMs: COPY_MS });
+    } finally {
+      memory.release(part.size);
+    }
+  }
+
+  #compare(what: string, expected: string, got: string | undefined): void {
+    if (!this.#options.etagIsMd5 || unquoted(got) === expected) return;
+    throw new DriverError('retryable', `${what}: ${this.#options.calls.store} has other bytes (MD5 ${unquoted(got)} instead of ${expected})`, { answered: true });
+  }
+}
+
+interface Upload {
+  readonly Bucket: string;
+  readonly Key: string;
+  readonly UploadId: string | undefined;
+}
+
+interface PartUpload extends Upload {
+  readonly PartNumber: number;
+}
+
+/** By which the object that these pieces become is known again: their keys were never written before. */
+function nonceOf(pieces: readonly Piece[]): string {
+  return createHash('sha256').update(JSON.stringify(pieces)).digest('hex').slice(0, 32);
+}
+
+/** The one condition of a copy is that its source is still the same. */
+function supersededBy(prefix: string): (error: unknown) => never {
+  return (error) => {
+    if (isConditionFailure(error)) throw superseded(prefix, error);
+    throw error;
+  };
+}
+
+function superseded(prefix: string, cause?: unknown): DriverError {
+  return new DriverError('superseded', `the bytes of ${prefix} were completed or discarded`, { cause });
+}
