@@ -3,7 +3,7 @@
  * belongs around it: strict claims from a database, a disk before an object store.
  */
 import type { Config, DiskConfig, StorageConfig } from './config/config.ts';
-import { digestOfData } from './content/keys.ts';
+import { digestOfData, isClaimable, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier-events.ts';
 import type { Driver } from './drivers/driver.ts';
 import type { Timers } from './workers/timers.ts';
@@ -17,7 +17,7 @@ export interface StorageDeps {
   readonly memoryBytes: number;
   /** What happens to the store: retries, a circuit that opens, a disk that fails. Never a secret. */
   readonly report: (event: StorageEvent) => void;
-  /** Who counts what a disk before the store does, by the root of that disk. Where nobody does, there is no disk either: a command needs none. */
+  /** Who counts what a disk before the store does, by the root of that disk. Nobody: no disk either, a command needs none. */
   readonly diskCounts?: (root: string) => Pick<DiskEvents, 'count' | 'used'>;
 }
 
@@ -27,18 +27,32 @@ export interface StorageEvent {
 }
 
 /** @throws Error where the store cannot be opened, saying what to do about it */
-export async function openStore(storage: StorageConfig, _coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
-  const driver = await openDriver(storage, deps);
+export async function openStore(storage: StorageConfig, coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
+  const driver = await decided(await openDriver(storage, deps), coordination, deps);
   const disk = 'disk' in storage ? storage.disk : undefined;
   const counts = disk === undefined ? undefined : deps.diskCounts?.(disk.root);
   return disk === undefined || counts === undefined ? driver : await behindDisk(driver, disk, counts, deps);
 }
 
-async function behindDisk(driver: Driver, { root, maxBytes }: DiskConfig, counts: Pick<DiskEvents, 'count' | 'used'>, deps: StorageDeps): Promise<Driver> {
+/** Claims by the database, where the store does not decide them itself. */
+async function decided(driver: Driver, coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
+  if (coordination === undefined || driver.claims === 'strict') return driver;
+  const { timers, nowMs, report } = deps;
+  try {
+    const { openStrictClaims } = await import('./drivers/postgres-claims.ts');
+    const store = { key: keys.storeName() };
+    return await openStrictClaims(driver, { url: coordination.url.reveal(), store, claimable: isClaimable, timers, nowMs, report });
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+}
+
+async function behindDisk(driver: Driver, disk: DiskConfig, counts: Pick<DiskEvents, 'count' | 'used'>, deps: StorageDeps): Promise<Driver> {
   const { diskTier } = await import('./drivers/disk-tier.ts');
   const { timers, nowMs, report } = deps;
   const events: DiskEvents = { count: (what) => counts.count(what), used: (bytes) => counts.used(bytes), report };
-  return diskTier(driver, { root, maxBytes, timers, nowMs, events, digestOf: digestOfData });
+  return diskTier(driver, { ...disk, timers, nowMs, events, digestOf: digestOfData });
 }
 
 async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Driver> {

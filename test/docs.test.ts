@@ -103,7 +103,7 @@ describe('configurations, which begin with a line # umbra.yaml', () => {
   const hash = `$2y$10$${'a'.repeat(53)}`;
   const env = { HUB_USER: 'me', OPS_HASH: hash };
   /** What the files hold that examples name, by the key that names them. */
-  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, ca: AUTHORITY };
+  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, urlFile: 'postgres://umbra@db.example/umbra', ca: AUTHORITY };
 
   /** All paths moved into the folder, and the files made that must be there. */
   const moved = (value: unknown, key = ''): unknown => {

@@ -13,6 +13,7 @@
  *   repos/<view>/<name>/_gone/<incarnation>           this incarnation of a manifest was deleted
  *   uploads/<id>/…                                    sessions of pushes and fills
  *   leases/fills/<alg>/<hex>                          which machine downloads a blob; written over, deleted, of no weight
+ *   store/name                                        what the store is called in a database that decides its claims
  *
  * <view> is a view's uid, never used again; <name> is `host/path`. Names cannot hold a component that begins with `_`.
  */
@@ -62,6 +63,7 @@ export const keys = {
   upload: (id: string): string => `uploads/${id}`,
   uploadState: (id: string): string => `uploads/${id}/state`,
   uploads: (): string => 'uploads/',
+  storeName: (): string => 'store/name',
 } as const;
 
 /** `<who>` of a manifest's back-references. */
@@ -92,3 +94,13 @@ export function digestOfData(key: string): Digest | undefined {
 }
 
 const DATA = /^blobs\/([a-z0-9]+)\/([0-9a-f]{2})\/([0-9a-f]+)\/data\/[^/]+$/;
+
+/**
+ * May decisions be made by a claim of this key? Not where content lives, which is written in an order that needs none
+ * and is deleted all the time, nor where leases do, which are of no weight.
+ */
+export function isClaimable(key: string): boolean {
+  return !UNCLAIMED.some((prefix) => key.startsWith(prefix));
+}
+
+const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/'];

@@ -1,4 +1,4 @@
-/** Strict claims over a real PostgreSQL: the contract, a server that dies, a claimant that dies, and databases that cannot be used. */
+/** Strict claims over a real PostgreSQL: the contract, servers and claimants that die, and databases that cannot be used. */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
