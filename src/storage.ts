@@ -2,10 +2,11 @@
  * Opens the stores that the configuration names. Each driver is loaded only where it is used, and wrapped here in what
  * belongs around it: strict claims from a database, a disk before an object store.
  */
-import type { Config, DiskConfig, StorageConfig } from './config/config.ts';
+import { randomBytes } from 'node:crypto';
+import type { Config, DiskConfig, StorageConfig, SwiftStorage } from './config/config.ts';
 import { digestOfData, isClaimable, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier-events.ts';
-import type { Driver } from './drivers/driver.ts';
+import { DriverError, type Driver } from './drivers/driver.ts';
 import type { Timers } from './workers/timers.ts';
 
 export interface StorageDeps {
@@ -70,7 +71,31 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
       return await openS3(storage, deps);
     }
     case 'swift':
-      throw new Error(`storage.driver ${storage.driver} is being built`);
+      return await openSwiftStore(storage, deps);
+  }
+}
+
+async function openSwiftStore(storage: SwiftStorage, { nowMs, timers, memoryBytes, report }: StorageDeps): Promise<Driver> {
+  const [{ openSwift }, { openStackSession }, { describeAuth }, { attempts }] = await Promise.all([
+    import('./drivers/swift.ts'), import('./openstack/session.ts'), import('./openstack/auth.ts'), import('./drivers/attempts.ts'),
+  ]);
+  const { auth, region, container, prefix, segmentBytes, tempUrlKey, redirect, ca, insecure } = storage;
+  const retrying = { nowMs, timers, random: Math.random, report };
+  const session = openStackSession({
+    auth, region, interface: storage.interface, ca, insecure, nowMs, random: Math.random,
+    // Keystone's failures are not the store's.
+    retries: attempts({ ...retrying, store: `Keystone at ${auth.url}` }),
+    failed: (kind, message, options) => new DriverError(kind, message, options),
+  });
+  try {
+    return await openSwift({
+      session, attempts: attempts({ ...retrying, store: `Swift, container ${container}` }),
+      container, prefix, segmentBytes, memoryBytes, redirect: redirect !== 'never', tempUrlKey: tempUrlKey?.reveal(),
+      who: describeAuth(auth), ca, insecure, newId: () => randomBytes(12).toString('hex'), nowMs, timers,
+    });
+  } catch (error) {
+    await session.close();
+    throw error;
   }
 }
 

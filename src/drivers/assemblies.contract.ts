@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Appender, AssemblyState, Driver } from './driver.ts';
-import { all, eachWithStore, expectFailure, patterned, rangeOf, text, wholeOf, writeAll, type ContractStore } from './store.contract.ts';
+import { all, eachWithStore, expectFailure, patterned, rangeOf, rounds, text, wholeOf, writeAll, type ContractStore } from './store.contract.ts';
 
 const PREFIX = 'uploads/0123456789abcdef';
 
@@ -215,7 +215,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
 
     test('giving up and going on at once leaves the one that goes on', async () => {
       const { driver, other } = subject;
-      for (let round = 0; round < 60; round++) {
+      for (let round = 0; round < rounds(driver, 60); round++) {
         const state = await gathered(Buffer.from('begun '));
         const given = await driver.assemblies.append(state);
         await given.write(Buffer.from('given up'));
@@ -498,7 +498,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
           await holdsFinished(driver, other, plan);
           await driver.delete((await all(driver.list(''))).map((entry) => entry.key));
         }),
-        { numRuns: 40 },
+        { numRuns: rounds(subject.driver, 40) },
       );
     });
   });

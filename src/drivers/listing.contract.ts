@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Driver } from './driver.ts';
 import { MAX_KEY_LENGTH } from './key.ts';
-import { all, eachWithStore, expectFailure, type ContractStore } from './store.contract.ts';
+import { all, eachWithStore, expectFailure, rounds, type ContractStore } from './store.contract.ts';
 
 /** `+`, `-` and `.` sort before the `/` that ends a component, everything else behind it. */
 const TRICKY = [
@@ -101,6 +101,8 @@ export function listingContract(makeStore: () => Promise<ContractStore>): void {
   });
 
   describe('listings and a model', () => {
+    const subject = eachWithStore(makeStore);
+
     test('list and children say what a sorted set of keys says', async () => {
       await fc.assert(
         fc.asyncProperty(keySets, questions, async (wanted, asked) => {
@@ -113,7 +115,7 @@ export function listingContract(makeStore: () => Promise<ContractStore>): void {
             await store.close();
           }
         }),
-        { numRuns: 60 },
+        { numRuns: rounds(subject.driver, 60) },
       );
     });
   });
