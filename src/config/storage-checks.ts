@@ -36,15 +36,13 @@ const DRIVERS: Readonly<Record<Key, readonly Driver[]>> = {
 };
 
 export function checkStorage(at: Path, storage: StorageSettings, report: Report): void {
-  const { driver, redirect, tempUrlKey, tempUrlKeyFile, accessKeyId, secretAccessKey, secretAccessKeyFile } = storage;
+  const { driver, accessKeyId, secretAccessKey, secretAccessKeyFile } = storage;
   for (const [key, drivers] of Object.entries(DRIVERS) as readonly [Key, readonly Driver[]][] /* a record's own keys */) {
     if (storage[key] !== undefined && !drivers.includes(driver)) report([...at, key], `belongs to driver: ${drivers.join(' or ')}; this is driver: ${driver}`);
   }
   if (driver === 'swift') {
     if (storage.container === undefined) report([...at, 'container'], 'missing: the name of the container');
     if (storage.auth !== undefined && storage.cloud !== undefined) report([...at, 'cloud'], 'expected auth or cloud, got both');
-    if (redirect !== undefined && redirect !== false && tempUrlKey === undefined && tempUrlKeyFile === undefined)
-      report([...at, 'redirect'], 'expected tempUrlKey or tempUrlKeyFile with it: that key signs the URLs that clients are sent to');
     checkOne(at, ['tempUrlKey', 'tempUrlKeyFile'], storage, report);
   }
   if (driver === 's3') {

@@ -53,7 +53,7 @@ export function storageMap(description: string): Kind<StorageSettings> {
     auth: v.optional(auth),
     cloud: v.optional(text('A cloud of `clouds.yaml` instead of `auth`: in the working folder, `~/.config/openstack` or `/etc/openstack`, with `secure.yaml`.')),
     segmentSize: v.optional(size('The most that one segment of a Swift object holds. Not set: `64MiB`.', { min: MIB, max: 5 * GIB })),
-    tempUrlKey: v.optional(secret('The TempURL key of the container or account, which signs redirects.')),
+    tempUrlKey: v.optional(secret('The TempURL key of the container or account, which signs redirects. Not set: the one that stands there, where Umbra may see it.')),
     tempUrlKeyFile: v.optional(text('A file that holds the TempURL key.')),
     endpoint: v.optional(text('Where an S3 answers. Not set: AWS.', originProblem)),
     accessKeyId: v.optional(text("The access key of an S3. Not set: as AWS's tools find one.")),

@@ -36,8 +36,9 @@ export const containerProblem: ProblemOf = (word) =>
 export const bucketProblem: ProblemOf = (word) =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(word) ? undefined : 'expected the name of a bucket: 3 or more of letters, digits, dots and hyphens';
 
-/** As keys of drivers are (drivers/driver.ts). */
+/** As keys of drivers are (drivers/driver.ts); Swift's names, with what the driver adds, end at 1024 bytes. */
 export const prefixProblem: ProblemOf = (word) => {
+  if (word.length > MAX_PREFIX_BYTES) return `expected at most ${MAX_PREFIX_BYTES} characters`;
   const parts = word.replace(/\/$/, '').split('/');
   return parts.every((part) => /^[A-Za-z0-9._:@[\]~+-]+$/.test(part) && part !== '.' && part !== '..')
     ? undefined
@@ -84,6 +85,7 @@ export const networkProblem: ProblemOf = (word) => {
   }
 };
 
+const MAX_PREFIX_BYTES = 83;
 const NETWORK = 'expected an IP address or a network such as 10.0.0.0/8';
 
 /** Basic authentication ends a user's name at the first colon; rules give two names a meaning. */

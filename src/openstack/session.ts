@@ -63,6 +63,8 @@ const MARGIN_SHARE = 0.05;
 const PAUSE_MS = 30_000;
 /** A store that refuses a token younger than this does not refuse it for its age. */
 const FRESH_MS = 30_000;
+/** After so long without another, such a refusal is forgotten. */
+const FORGET_MS = 300_000;
 
 export function openStackSession(options: SessionOptions): OpenStackSession {
   return new Session(options, openWire(options));
@@ -77,6 +79,7 @@ class Session implements OpenStackSession {
   /** No login before, and the failure to answer with meanwhile. */
   #pause: { readonly untilMs: number; readonly error: Error } | undefined;
   #freshRefusals = 0;
+  #lastFreshMs = 0;
 
   constructor(options: SessionOptions, wire: Wire) {
     this.#options = options;
@@ -103,10 +106,9 @@ class Session implements OpenStackSession {
     this.#held = undefined;
     const { nowMs, random, failed } = this.#options;
     const now = nowMs();
-    if (now - held.grantedMs >= FRESH_MS) {
-      this.#freshRefusals = 0;
-      return;
-    }
+    if (now - held.grantedMs >= FRESH_MS) return;
+    if (now - this.#lastFreshMs > FORGET_MS) this.#freshRefusals = 0;
+    this.#lastFreshMs = now;
     // Not for its age, so another may be refused too: each request would make a login.
     const pauseMs = Math.floor((1 + random()) * Math.min(PAUSE_MS, 500 * 2 ** this.#freshRefusals++));
     const message = `the object store at ${access.url} refuses a token that ${this.#authority()} just gave for ${describeAuth(this.#options.auth)}; does it ask the same Keystone?`;

@@ -99,6 +99,8 @@ function connectionFailure(url: string, error: unknown, failed: MakeFailure): un
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' || code === 'EPROTO')
     return failed('permanent', `${host} does not speak TLS as expected (${code}); expected http:// in the URL?`, { cause: error });
   if (code === 'ERR_INVALID_URL') return failed('permanent', `${url} is not a URL`, { cause: error });
-  const hint = code === 'UND_ERR_SOCKET' && protocol === 'http:' ? '; expected https:// in the URL?' : '';
+  // Either side hangs up on what it cannot understand.
+  const other = protocol === 'http:' ? 'https' : 'http';
+  const hint = code === 'UND_ERR_SOCKET' || message?.includes('before secure TLS') === true ? `; expected ${other}:// in the URL?` : '';
   return failed('retryable', `${host} cannot be reached: ${code === 'UND_ERR_SOCKET' ? 'the connection broke' : (message ?? code)}${hint}`, { cause: error });
 }
