@@ -102,7 +102,8 @@ function refusal(auth: KeystoneAuth, url: string, answer: WireAnswer, failed: Ma
   const said = saidBy(answer, secretOf(auth).reveal());
   const who = describeAuth(auth);
   const refused = `Keystone at ${url} refused ${who} (${status}${said})`;
-  if (status === 401) return failed('permanent', `${refused}: ${MENDING[auth.kind]}`);
+  // Keystone 22 answers 404 for an application credential that it does not have (any more).
+  if (status === 401 || (status === 404 && said.includes('Could not find'))) return failed('permanent', `${refused}: ${MENDING[auth.kind]}`);
   if (status === 403) return failed('permanent', `${refused}: it may not have a token; ask whoever runs this Keystone`);
   if (status === 408 || status === 429) return failed('retryable', `Keystone at ${url} is busy (${status})`, { answered: true, retryAfterMs: retryAfterMs(answer) });
   if (status >= 500) return failed('retryable', `Keystone at ${url} fails (${status}${said})`, { retryAfterMs: retryAfterMs(answer) });

@@ -370,6 +370,13 @@ describe('a refusal', () => {
     expect(world.keystone.asked).toHaveLength(1);
   });
 
+  it('404 for a credential that is gone', async () => {
+    const world = await World.start();
+    world.keystone.reply = error(404, 'Could not find application credential: a1.');
+    const auth: OpenStackAuth = { kind: 'application-credential', url: world.url, credential: { id: 'a1' }, secret: { reveal: () => SECRET } };
+    expect((await failureOf(world.session({ auth }))).message).toContain('refused application credential "a1" (404, "Could not find application credential: a1."): its id, name or secret is wrong, it expired or was deleted');
+  });
+
   it('is remembered for a while: Keystone locks out who fails too often', async () => {
     const world = await World.start();
     const session = world.session();
