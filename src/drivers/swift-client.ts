@@ -9,6 +9,7 @@ import type { ObjectStoreAccess, OpenStackSession } from '../openstack/session.t
 import type { Attempts } from './attempts.ts';
 import { DriverError, isDriverError, type CallOptions } from './driver.ts';
 import { exchange, headerOf, type Answer, type ResponseBody } from './exchange.ts';
+import { Limiter } from './limiter.ts';
 import { connectionError, refusal, type Refusal } from './swift-errors.ts';
 
 export interface SwiftClientOptions {
@@ -65,12 +66,16 @@ const MAX_BODY_BYTES = 32 * 1024 * 1024;
 /** Swift's proxy keeps an idle connection for 60 s. */
 const KEEP_ALIVE_MS = 30_000;
 const TIMEOUT_MS = 30_000;
+/** Calls without a large body under way at once. A Swift proxy that is asked a thousand things at a time answers none of them. */
+const SMALL_CALLS = 64;
+const SMALL_BYTES = 512 * 1024;
 /** What a body must move by at least, above the other time that a call takes. */
 const SLOWEST_BYTES_PER_MS = 1024;
 
 export class SwiftClient {
   readonly #options: SwiftClientOptions;
   readonly #closing = new AbortController();
+  readonly #small = new Limiter(SMALL_CALLS);
   #agent: Promise<Agent> | undefined;
   /** The store's clock when it was last heard, and our own monotonic one then. */
   #heard: { readonly storeMs: number; readonly atMs: number } | undefined;
@@ -97,6 +102,11 @@ export class SwiftClient {
 
   /** One call and its whole answer. Rejects with DriverError, or with the signal's reason. */
   async call(call: SwiftCall): Promise<SwiftAnswer> {
+    // Large bodies are bounded by the memory that they take, and must not keep small calls waiting.
+    return lengthOf(call.body) > SMALL_BYTES ? await this.#call(call) : await this.#small.run(async () => await this.#call(call));
+  }
+
+  async #call(call: SwiftCall): Promise<SwiftAnswer> {
     return await this.#run(call, async (answer) => {
       const header = (name: string): string | undefined => headerOf(answer.headers, name);
       call.inspect?.(answer.status, header);
