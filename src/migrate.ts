@@ -74,7 +74,16 @@ function viewOf(config: Config, id: ViewId): ViewUid {
 }
 
 async function openSource({ storage }: From, deps: StorageDeps): Promise<ReadableStore> {
-  return storage.driver === 'filesystem' ? filesystemSource(storage.root) : await openStore(storage, undefined, deps);
+  switch (storage.driver) {
+    case 'filesystem':
+      return filesystemSource(storage.root);
+    case 'swift':
+      return (await import('./migrate/swift-source.ts')).swiftSource(storage, deps);
+    case 's3':
+      return (await import('./migrate/s3-source.ts')).s3Source(storage, deps);
+    case 'memory':
+      throw new Error('memory is no store that another registry left anything in');
+  }
 }
 
 async function openTarget(config: Config, deps: StorageDeps, closing: (() => Promise<void>)[]): Promise<Content> {

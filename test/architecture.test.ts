@@ -16,8 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   workers: [],
   content: ['drivers', 'oci'],
   // Other registries' stores, read and taken over.
-  // `config` and `openstack` for how a store is named.
-  migrate: ['content', 'drivers', 'config', 'openstack', 'oci'],
+  // `config` and `openstack` for how a store is named, `workers` for its timers.
+  migrate: ['content', 'drivers', 'workers', 'config', 'openstack', 'oci'],
   views: ['content', 'config', 'oci'],
   upstream: ['drivers', 'workers', 'config', 'oci'],
   registry: ['views', 'content', 'upstream', 'drivers', 'config', 'oci'],

@@ -21,7 +21,10 @@ import { Umbra } from './umbra.ts';
 
 const PROGRAM = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
 /** More than one piece in any store. */
-const LARGE = 25 * 1024 * 1024;
+const LARGE = 12 * 1024 * 1024;
+/** Object stores on a busy machine take minutes for hundreds of small objects. */
+export const TIMEOUT_MS = 600_000;
+const SMALLER = 1024 * 1024;
 
 export interface Stores {
   /** What docker-registry has under `storage:`. */
@@ -36,7 +39,6 @@ export interface Landscape extends AsyncDisposable {
   readonly oldClient: RegistryClient;
   /** Path and tag of each image that was pushed; '' where by digest only. */
   readonly images: readonly (readonly [path: string, tag: string, image: Image])[];
-  readonly configFile: string;
   migrate(...args: string[]): Promise<CommandResult & { readonly events: readonly (MigrateEvent | { readonly event: 'ended'; readonly counts: Record<string, number> })[] }>;
   /** Runs it until the first event of this kind, then kills it. Undefined: it came to its end. */
   killAt(event: string): Promise<string | undefined>;
@@ -60,9 +62,9 @@ export async function buildLandscape(makeStores: (dir: string, stack: AsyncDispo
   const env = { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: dir };
   const owned = stack.move();
   return {
-    dir, old, oldClient, images, configFile,
+    dir, old, oldClient, images,
     async migrate(...args) {
-      const result = await attempt(PROGRAM, [...command.slice(1), '--json', ...args], { env, timeoutMs: 170_000 });
+      const result = await attempt(PROGRAM, [...command.slice(1), '--json', ...args], { env, timeoutMs: TIMEOUT_MS / 2 });
       const events = result.stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as MigrateEvent);
       return { ...result, events };
     },
@@ -86,7 +88,7 @@ async function fill(dir: string, old: DockerRegistry, client: RegistryClient, pe
   const images: [string, string, Image][] = [];
   const multi = await makeMultiArch('multi');
   await writeLayout(join(dir, 'layout'), 'x', multi);
-  await containers.skopeo(['copy', '--all', '--preserve-digests', `oci:${join(dir, 'layout')}:x`, `docker://${host}/org/multi:oci`], { timeoutMs: 170_000 });
+  await containers.skopeo(['copy', '--all', '--preserve-digests', `oci:${join(dir, 'layout')}:x`, `docker://${host}/org/multi:oci`], { timeoutMs: TIMEOUT_MS / 2 });
   images.push(['org/multi', 'oci', multi]);
   const push = async (path: string, tag: string, image: Image): Promise<void> => {
     await client.push(path, tag === '' ? image.digest : tag, image);
@@ -100,7 +102,7 @@ async function fill(dir: string, old: DockerRegistry, client: RegistryClient, pe
   await push('org/untagged', '', await makeImage({ marker: 'untagged' }));
   await push('org/nested', '1', makeIndex([await makeMultiArch('nested'), await makeImage({ marker: 'beside' })]));
   await push('org/large', '1', await makeImage({ marker: 'large', fillerBytes: LARGE }));
-  for (let i = 0; i < 6; i++) await push(`many/app${i}`, 'v1', await makeImage({ marker: `many ${i}`, fillerBytes: 4 * 1024 * 1024 }));
+  for (let i = 0; i < 4; i++) await push(`many/app${i}`, 'v1', await makeImage({ marker: `many ${i}`, fillerBytes: SMALLER }));
   return images;
 }
 
@@ -110,7 +112,7 @@ export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDis
     let landscape: Landscape;
     beforeAll(async () => {
       landscape = await buildLandscape(makeStores);
-    });
+    }, TIMEOUT_MS);
     afterAll(() => landscape?.[Symbol.asyncDispose]());
 
     test('a dry run tells all, and writes nothing', async () => {
@@ -120,7 +122,7 @@ export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDis
       expect(events.at(-1)).toMatchObject({ event: 'ended', counts: { problems: 0, manifests, blobs, copiedBlobs: 0 } });
       const { code: compared } = await landscape.migrate('--verify');
       expect(compared).toBe(1);
-    });
+    }, TIMEOUT_MS);
 
     test('killed in the middle and begun again, it takes all; Umbra serves it as it was', async () => {
       expect(await landscape.killAt('repository')).toBe('SIGKILL');
@@ -144,7 +146,7 @@ export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDis
         const [there, here] = await Promise.all([landscape.oldClient, client].map(async (registry) => JSON.parse((await registry.call(`/v2/${path}/tags/list`)).bytes.toString()) as { tags: string[] | null }));
         expect(here?.tags ?? []).toEqual((there?.tags ?? []).toSorted());
       }
-    });
+    }, TIMEOUT_MS);
   });
 }
 
