@@ -1,6 +1,6 @@
 /** Swift drivers over containers of their own in a real Swift, and what tests look at behind a driver's back. */
 import { randomBytes } from 'node:crypto';
-import { openStackSession } from '../openstack/session.ts';
+import { openStackSession, type OpenStackSession } from '../openstack/session.ts';
 import type { OpenStackAuth } from '../openstack/auth.ts';
 import { systemTimers } from '../workers/timers.ts';
 import { attempts } from './attempts.ts';
@@ -26,21 +26,27 @@ export function passwordAuth(service: SwiftService): OpenStackAuth {
   };
 }
 
-/** @param through another origin for the store's, e.g. a proxy's */
-export async function openTestSwift(service: SwiftService, container: string, options: Partial<SwiftOptions> & { readonly auth?: OpenStackAuth; readonly through?: string; readonly totalMs?: number } = {}): Promise<SwiftDriver> {
-  const { auth = passwordAuth(service), through, totalMs, ...rest } = options;
+interface TestOptions {
+  readonly auth?: OpenStackAuth;
+  /** Another URL of the account, e.g. a proxy's. */
+  readonly url?: (url: string) => string;
+  readonly totalMs?: number;
+}
+
+export async function openTestSwift(service: SwiftService, container: string, options: Partial<SwiftOptions> & TestOptions = {}): Promise<SwiftDriver> {
+  const { auth = passwordAuth(service), url, totalMs, ...rest } = options;
   const base = { nowMs: Date.now, timers: systemTimers, random: Math.random, report: () => undefined };
   const opened = openStackSession({
     auth, region: undefined, interface: 'public', ca: undefined, insecure: false, nowMs: Date.now, random: Math.random,
     retries: attempts({ ...base, store: 'Keystone' }),
     failed: (kind, message, more) => new DriverError(kind, message, more),
   });
-  const session = through === undefined ? opened : {
-    access: async (call?: { readonly signal?: AbortSignal | undefined }) => {
+  const session: OpenStackSession = url === undefined ? opened : {
+    access: async (call) => {
       const access = await opened.access(call);
-      return { ...access, url: access.url.replace(service.swiftOrigin, through) };
+      return { ...access, url: url(access.url) };
     },
-    refused: opened.refused.bind(opened),
+    refused: (access) => opened.refused(access),
     close: async () => await opened.close(),
   };
   return await openSwift({

@@ -48,6 +48,8 @@ export interface SwiftOptions {
   readonly newId: () => string;
   readonly nowMs: () => number;
   readonly timers: Timers;
+  /** What one manifest takes; default: what the cluster says. */
+  readonly manifestSegments?: number;
   /** A connection that gives or takes nothing for so long is broken; default 30 s. */
   readonly stallMs?: number;
 }
@@ -73,7 +75,7 @@ export async function openSwift(options: SwiftOptions): Promise<SwiftDriver> {
     if (redirect && (key === undefined || info.tempUrlDigest === undefined)) {
       throw new DriverError('permanent', `storage.redirect: ${key === undefined ? `container ${container} has no TempURL key that ${who} may see; set storage.tempUrlKey` : 'this Swift has no TempURLs'}, or turn it off`);
     }
-    return new SwiftDriver(options, client, { ...info, maxSegments: info.maxSegments }, key);
+    return new SwiftDriver(options, client, { ...info, maxSegments: options.manifestSegments ?? info.maxSegments }, key);
   } catch (error) {
     await client.close();
     throw error;
