@@ -111,11 +111,17 @@ export function parseTrailer(trailer: Buffer, digest: Digest, size: number): Sta
   }
 }
 
+/** What trailers said that were read before, by path: reading them again costs a turn in the thread pool. */
+export interface KnownTrailers {
+  get(path: string): { readonly inode: number; readonly stat: Stat } | undefined;
+  set(path: string, known: { readonly inode: number; readonly stat: Stat }): unknown;
+}
+
 /**
  * Opens a blob that is there whole. Undefined: there is none. `damaged`: there is something else in its place.
  * Rejects with the error of the system call where the disk does not give it.
  */
-export async function openEntry(path: string, digest: Digest): Promise<OpenEntry | 'damaged' | undefined> {
+export async function openEntry(path: string, digest: Digest, known?: KnownTrailers): Promise<OpenEntry | 'damaged' | undefined> {
   const fd = await orAbsent(open(path, 'r'));
   if (fd === undefined) return undefined;
   let keep = false;
@@ -123,13 +129,19 @@ export async function openEntry(path: string, digest: Digest): Promise<OpenEntry
     const stats = fstatSync(fd); // in memory once it is open
     const size = stats.size - TRAILER_BYTES;
     if (!stats.isFile() || size < 0) return 'damaged';
-    const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-    const { bytesRead } = await read(fd, trailer, 0, TRAILER_BYTES, size);
-    const stat = bytesRead === TRAILER_BYTES ? parseTrailer(trailer, digest, size) : undefined;
+    const before = known?.get(path);
+    const stat = before?.inode === stats.ino && before.stat.size === size ? before.stat : await readTrailer(fd, digest, size);
     if (stat === undefined) return 'damaged';
+    known?.set(path, { inode: stats.ino, stat });
     keep = true;
     return { fd, stat, usedMs: stats.mtimeMs };
   } finally {
     if (!keep) closeSync(fd);
   }
+}
+
+async function readTrailer(fd: number, digest: Digest, size: number): Promise<Stat | undefined> {
+  const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
+  const { bytesRead } = await read(fd, trailer, 0, TRAILER_BYTES, size);
+  return bytesRead === TRAILER_BYTES ? parseTrailer(trailer, digest, size) : undefined;
 }

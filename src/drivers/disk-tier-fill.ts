@@ -15,6 +15,8 @@ import type { Limiter } from './limiter.ts';
 
 /** Readers that see no byte for so long go to the store themselves. */
 const PATIENCE_MS = 5_000;
+/** Kept in memory for those who read where the fill is: they need not wait for the disk. */
+const RECENT_BYTES = 1024 * 1024;
 /** A fill that nobody follows any more goes on where no more than this is missing, or no more than came already. */
 const SMALL_REST_BYTES = 16 * 1024 * 1024;
 
@@ -50,6 +52,10 @@ export class DiskFill implements Growth {
   readonly #steps: Steps;
   readonly #aborting = new AbortController();
   #landed = 0;
+  /** Bytes of the file. */
+  #written = 0;
+  /** The chunks that came last, those that are not written yet among them. */
+  readonly #recent: { readonly start: number; readonly bytes: Buffer }[] = [];
   #file: SharedFile | undefined;
   #followers = 0;
   #over: FillOutcome | undefined;
@@ -73,15 +79,12 @@ export class DiskFill implements Growth {
     return this.#landed;
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
-    const file = this.#file;
-    if (file === undefined) return 0;
-    file.hold();
-    try {
-      return await file.read(into.subarray(0, Math.max(0, this.#landed - position)), position);
-    } finally {
-      file.release();
-    }
+  async chunk(position: number, end: number): Promise<Buffer> {
+    const last = Math.min(end, this.#landed);
+    const recent = this.#recent.find(({ start, bytes }) => position >= start && position < start + bytes.length);
+    if (recent !== undefined) return recent.bytes.subarray(position - recent.start, last - recent.start);
+    // Whoever follows holds the file.
+    return this.#file === undefined ? NOTHING : await this.#file.chunk(position, Math.min(last, this.#written));
   }
 
   follow(): void {
@@ -116,6 +119,7 @@ export class DiskFill implements Growth {
     }
     ended(outcome, fault);
     this.#over = outcome;
+    if (outcome === 'stored') this.#recent.length = 0; // all of it is in the file
     this.#steps.step();
     this.#file?.release();
     await source.close().catch(() => undefined);
@@ -158,22 +162,33 @@ export class DiskFill implements Growth {
     const algorithm = algorithmOf(entry.digest);
     const hash = newHash(algorithm);
     let received = 0;
-    const writer = new DiskWriter(fd, (bytes) => {
-      this.#landed = Math.min(bytes, size - 1);
-      this.#steps.step();
-    });
+    const writer = new DiskWriter(fd, (bytes) => (this.#written = bytes));
     try {
       for await (const chunk of source.stream({ start: 0, end: size - 1 }, { signal: this.#aborting.signal })) {
         received += chunk.length;
         if (received > size) return false;
         hash.update(chunk);
-        await onDisk(writer.write(chunk));
+        const writing = onDisk(writer.write(chunk));
+        this.#arrived(chunk, received);
+        await writing;
       }
     } finally {
       await onDisk(writer.end());
     }
     if (received < size) throw new DriverError('retryable', `${entry.key} ends at byte ${received} of ${size}`);
     return finishHash(algorithm, hash) === entry.digest;
+  }
+
+  #arrived(bytes: Buffer, received: number): void {
+    this.#recent.push({ start: received - bytes.length, bytes });
+    let kept = received - (this.#recent[0]?.start ?? received);
+    for (let first = this.#recent[0]; first !== undefined && kept > RECENT_BYTES; first = this.#recent[0]) {
+      if (first.start + first.bytes.length > this.#written) break;
+      this.#recent.shift();
+      kept -= first.bytes.length;
+    }
+    this.#landed = Math.min(received, this.stat.size - 1);
+    this.#steps.step();
   }
 
   async #place(fd: number, path: string, trailer: Buffer): Promise<void> {
@@ -200,6 +215,8 @@ export class DiskFill implements Growth {
     return new DriverError('retryable', `the store gave bytes for ${this.#options.entry.key} that do not have its digest`);
   }
 }
+
+const NOTHING = Buffer.alloc(0);
 
 async function onDisk<T>(call: Promise<T>): Promise<T> {
   try {

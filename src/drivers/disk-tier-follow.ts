@@ -62,8 +62,8 @@ export class FollowedFill implements Growth {
     return this.#landed;
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
-    return this.#file.read(into.subarray(0, Math.max(0, this.#landed - position)), position);
+  async chunk(position: number, end: number): Promise<Buffer> {
+    return await this.#file.chunk(position, Math.min(end, this.#landed));
   }
 
   follow(): void {

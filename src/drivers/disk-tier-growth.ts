@@ -3,6 +3,8 @@ import { closeSync } from 'node:fs';
 import type { Timers } from '../workers/timers.ts';
 import { read } from './filesystem-calls.ts';
 
+const CHUNK_BYTES = 256 * 1024;
+
 export interface Growth {
   /** How many bytes, from the beginning, may be read. The last one only when the digest was right. */
   readonly landed: number;
@@ -12,8 +14,11 @@ export interface Growth {
    * @throws DriverError retryable where the store gave bytes that do not have the digest: they must not be completed
    */
   reach(position: number, signal: AbortSignal | undefined): Promise<number | undefined>;
-  /** What landed, as `Source.read`. */
-  read(into: Uint8Array, position: number): Promise<number>;
+  /**
+   * Bytes that landed, from `position` to `end` (exclusive) or fewer, at least one. They are shared: nobody may change
+   * them. Rejects, or is empty, where the disk does not give them.
+   */
+  chunk(position: number, end: number): Promise<Buffer>;
   /** Whoever follows says so, and leaves. */
   follow(): void;
   leave(): void;
@@ -40,6 +45,12 @@ export class SharedFile {
 
   async read(into: Uint8Array, position: number): Promise<number> {
     return (await read(this.fd, into, 0, into.length, position)).bytesRead;
+  }
+
+  /** As `Growth.chunk`. */
+  async chunk(position: number, end: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(CHUNK_BYTES, end - position)));
+    return bytes.subarray(0, await this.read(bytes, position));
   }
 }
 

@@ -6,8 +6,6 @@ import type { Growth } from './disk-tier-growth.ts';
 import { DriverError, type ByteRange, type CallOptions, type Source, type Stat } from './driver.ts';
 import { FilesystemSource } from './filesystem-source.ts';
 
-const CHUNK_BYTES = 256 * 1024;
-
 /** Opens the blob in the store; undefined where it is gone. */
 export type OpenInner = () => Promise<Source | undefined>;
 
@@ -223,10 +221,9 @@ export class ArrivingSource implements Source {
 async function nextChunk(growth: Growth, position: number, end: number, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
   const landed = await growth.reach(position, signal);
   if (landed === undefined) return undefined;
-  const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, landed - position, end + 1 - position));
   try {
-    const count = await growth.read(chunk, position);
-    return count === 0 ? undefined : chunk.subarray(0, count);
+    const chunk = await growth.chunk(position, Math.min(landed, end + 1));
+    return chunk.length === 0 ? undefined : chunk;
   } catch {
     return undefined; // the disk: the store has it as well
   }

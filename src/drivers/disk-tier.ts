@@ -51,6 +51,8 @@ const MAX_FILLS = 16;
 const NEAR_BYTES = 4 * 1024 * 1024;
 /** Blobs that ranges were read of, or that a read-only disk holds damaged: how many are remembered. */
 const MAX_REMEMBERED = 1_000;
+/** Blobs whose trailer need not be read again: some 400 bytes each. */
+const MAX_KNOWN = 10_000;
 const SMALL_BYTES = 1024 * 1024;
 
 export function diskTier(inner: Driver, options: DiskTierOptions): DiskTier {
@@ -79,6 +81,7 @@ class DiskTierDriver implements DiskTier {
   readonly #ranges = new LRUCache<string, number>({ max: MAX_REMEMBERED });
   /** Files that could not be removed and must not be served. */
   readonly #damaged = new LRUCache<string, true>({ max: MAX_REMEMBERED });
+  readonly #known = new LRUCache<string, { readonly inode: number; readonly stat: Stat }>({ max: MAX_KNOWN });
   readonly #started: Promise<void>;
   #closed = false;
 
@@ -220,7 +223,7 @@ class DiskTierDriver implements DiskTier {
     if (this.#reading.resting || this.#damaged.has(entry.name)) return undefined;
     let opened;
     try {
-      opened = await openEntry(this.#paths.blob(entry.name), entry.digest);
+      opened = await openEntry(this.#paths.blob(entry.name), entry.digest, this.#known);
     } catch (error) {
       if (!failedWith(error, 'EMFILE', 'ENFILE')) this.#reading.failed(error);
       return undefined;
