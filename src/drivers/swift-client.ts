@@ -173,8 +173,8 @@ export class SwiftClient {
       control.signal.throwIfAborted();
       throw isDriverError(error) || !isFromTheWire(error) ? error : connectionError(call.what, this.#options.container, error);
     } finally {
-      // The attempt's own signal is the first.
-      for (const unlink of kept ? links.slice(0, 1) : links) unlink();
+      // Of a body that is still to come its reader's signal alone; closing breaks its connection.
+      for (const unlink of kept ? links.slice(0, 2) : links) unlink();
     }
   }
 

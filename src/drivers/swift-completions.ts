@@ -33,10 +33,20 @@ const MAX_COMPLETED = 10_000;
 export class Completions {
   readonly #options: CompletionsOptions;
   readonly #completed = new LRUCache<string, true>({ max: MAX_COMPLETED });
+  /** Keys of plain objects that this process put: nobody need be asked what they are made of. */
+  readonly #plain = new LRUCache<string, true>({ max: MAX_COMPLETED });
   readonly #removals = new Limiter(REMOVALS);
 
   constructor(options: CompletionsOptions) {
     this.#options = options;
+  }
+
+  /**
+   * A plain object was put at the key. Should another process complete an upload to it, which no caller does, then the
+   * sweep takes what a deletion leaves.
+   */
+  wasPut(key: string): void {
+    this.#plain.set(key, true);
   }
 
   /** @throws DriverError superseded, where the assembly was discarded */
@@ -46,6 +56,7 @@ export class Completions {
     const what = `complete ${prefix} to ${key}`;
     const lead = segmentsOf(root, prefix);
     let stat: Stat;
+    this.#plain.delete(key);
     if (segments.length === 0) {
       stat = await objects.put({ name: root + key, bytes: inline, what, signal });
     } else {
@@ -101,7 +112,7 @@ export class Completions {
   async deleteObject(key: string, { signal }: CallOptions): Promise<void> {
     const { client, objects, root } = this.#options;
     const what = `delete ${key}`;
-    const names = await namesOfManifest(client, { name: root + key, what, signal });
+    const names = this.#plain.has(key) ? undefined : await namesOfManifest(client, { name: root + key, what, signal });
     const prefixes = new Set([...(names ?? [])].map((name) => assemblyOf(root, name)).filter((prefix) => prefix !== undefined));
     for (const prefix of prefixes) {
       const lead = segmentsOf(root, prefix);

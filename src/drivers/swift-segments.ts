@@ -21,11 +21,11 @@ export interface SizeOptions {
 }
 
 /**
- * The size that the next segment should have: more the further a blob goes, so that few blobs need nested manifests, and
- * as much as the memory gives each attempt. Where many share it one segment fills while another is on its way.
+ * The size that the next segment should have: more the further a blob goes, since Swift looks at each before it takes the
+ * manifest and few blobs should need nested ones, and as much as the memory gives each attempt. Where many share it one segment fills while another is on its way.
  */
 export function segmentSize({ offset, segmentBytes, memoryBytes, attempts }: SizeOptions): number {
-  const wanted = Math.max(GOOD_SEGMENT_BYTES, Math.ceil(offset / 500 / MIB) * MIB);
+  const wanted = Math.max(GOOD_SEGMENT_BYTES, Math.ceil(offset / 8 / MIB) * MIB);
   const share = memoryBytes / attempts;
   const fitting = Math.floor(share / (share >= SEGMENTS_AT_ONCE * GOOD_SEGMENT_BYTES ? SEGMENTS_AT_ONCE : 2) / MIB) * MIB;
   return Math.max(MIN_SEGMENT_BYTES, Math.min(wanted, fitting, segmentBytes));

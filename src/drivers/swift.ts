@@ -133,7 +133,9 @@ export class SwiftDriver implements Driver {
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<Stat> {
     const name = this.#begin(key, options);
-    return await this.#objects.put({ name, bytes, what: `put ${key}`, signal: options.signal, absent: options.when === 'absent' });
+    const stat = await this.#objects.put({ name, bytes, what: `put ${key}`, signal: options.signal, absent: options.when === 'absent' });
+    this.#completions.wasPut(key);
+    return stat;
   }
 
   async *list(prefix: string, options: CallOptions & { readonly startAfter?: string } = {}): AsyncGenerator<Entry> {
