@@ -1,5 +1,5 @@
 /** Taking a blob over from another store: bytes are no right, and no bytes, in a store that does not hold them. */
-import type { Source } from '../drivers/driver.ts';
+import type { ForeignObject, Source } from '../drivers/driver.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import type { Stored } from './blobs.ts';
 import type { Content } from './content.ts';
@@ -22,20 +22,29 @@ export async function copyBlob(digest: Digest, from: CopySource, to: Content, re
   }
 }
 
+/** What a blob is taken from. */
+export interface Takeable extends Pick<Source, 'stat' | 'stream'> {
+  /** Where our store may copy it from by itself; the copy is then read back and hashed before it counts. */
+  readonly foreign?: ForeignObject | undefined;
+}
+
 /** The same for bytes that any store has open. The caller closes the source. @throws RegistryError DIGEST_INVALID, or what reading fails with */
-export async function takeBlob(digest: Digest, source: Pick<Source, 'stat' | 'stream'>, to: Content, repo: Repo, signal?: AbortSignal): Promise<Stored> {
-  const { size } = source.stat;
+export async function takeBlob(digest: Digest, source: Takeable, to: Content, repo: Repo, signal?: AbortSignal): Promise<Stored> {
+  const { foreign, stat } = source;
   const session = await to.uploads.create(repo, algorithmOf(digest));
   try {
-    const whole = await to.uploads.append(session, async (appender, hash) => {
-      if (size > 0) {
-        for await (const chunk of source.stream({ start: 0, end: size - 1 }, { signal })) {
-          hash.update(chunk);
-          await appender.write(chunk);
+    const copied = foreign === undefined ? undefined : await to.uploads.copy(session, foreign, { signal });
+    const whole =
+      copied ??
+      (await to.uploads.append(session, async (appender, hash) => {
+        if (stat.size > 0) {
+          for await (const chunk of source.stream({ start: 0, end: stat.size - 1 }, { signal })) {
+            hash.update(chunk);
+            await appender.write(chunk);
+          }
         }
-      }
-      return {};
-    });
+        return {};
+      }));
     return await to.uploads.finish(whole, digest);
   } catch (error) {
     await to.uploads.cancel(session).catch(() => undefined);

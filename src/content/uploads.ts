@@ -3,7 +3,7 @@
  * repository that the session belongs to (PROTOCOL "Upload sessions"; distribution-spec "Pushing blobs").
  */
 import { LRUCache } from 'lru-cache';
-import { isDriverError, type Appender, type AssemblyState, type Driver } from '../drivers/driver.ts';
+import { isDriverError, type Appender, type AssemblyState, type CallOptions, type Driver, type ForeignObject } from '../drivers/driver.ts';
 import { algorithmOf, digestOf, finishHash, newHash, type Algorithm, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Blobs, Stored } from './blobs.ts';
@@ -42,6 +42,11 @@ export interface Uploads {
    * @throws what `pour` failed with; RegistryError UPLOAD_CONFLICT where another request took the session over
    */
   append(session: Session, pour: (appender: Appender, hash: RunningHash) => Promise<Poured>): Promise<Session>;
+  /**
+   * Adds an object that the store copies by itself. Nobody has seen its bytes: `finish` reads them back and hashes them.
+   * Undefined: the store cannot copy it.
+   */
+  copy(session: Session, from: ForeignObject, options?: CallOptions): Promise<Session | undefined>;
   /**
    * Ends the session: the blob is stored and linked. A wrong digest leaves the session as it is.
    * @throws RegistryError DIGEST_INVALID
@@ -181,6 +186,15 @@ export function uploads(deps: UploadsDeps): Uploads {
       await save(next);
       if (whole) running.set(session.id, { hash, of: identityOf(assembly) });
       if (poured.failure !== undefined) throw poured.failure;
+      return next;
+    },
+
+    async copy(session, from, options = {}) {
+      const assembly = await driver.assemblies.copy?.(session.assembly, from, options).catch(conflict(session));
+      if (assembly === undefined) return undefined;
+      const { id, view, name, algorithm } = session;
+      const next: Session = { id, view, name, algorithm, assembly };
+      await save(next);
       return next;
     },
 

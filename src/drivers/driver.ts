@@ -90,6 +90,16 @@ export interface Appender {
   abandon(): Promise<void>;
 }
 
+/** An object that another program wrote, in a store that may be the same one. */
+export interface ForeignObject {
+  /** Which store: the account's URL (Swift), where it answers (S3). */
+  readonly store: string;
+  /** Its container or bucket. */
+  readonly container: string;
+  readonly name: string;
+  readonly size: number;
+}
+
 export interface AppendOptions extends CallOptions {
   /** Called whenever `landed()` has more to say. */
   readonly onLanded?: (() => void) | undefined;
@@ -106,6 +116,11 @@ export interface Assemblies {
   /** A fresh state; writes nothing. */
   create(prefix: string): AssemblyState;
   append(state: AssemblyState, options?: AppendOptions): Promise<Appender>;
+  /**
+   * Where the store copies by itself (object stores): an attempt at adding the bytes of such an object, none of which come
+   * by here. Undefined: it cannot, from there.
+   */
+  copy?(state: AssemblyState, from: ForeignObject, options?: CallOptions): Promise<AssemblyState | undefined>;
   /** Reads what finished attempts gathered. Where `growing`, what the running attempt wrote so far is readable too. */
   open(state: AssemblyState, options?: CallOptions): Promise<Source | undefined>;
   /**

@@ -3,19 +3,22 @@
  * objects of its own that everybody can read at once; completing joins them within the store into one object. Attempts
  * stand side by side; a state names the segments that count.
  */
+import { CopyObjectCommand } from '@aws-sdk/client-s3';
 import { LRUCache } from 'lru-cache';
 import type { Timers } from '../workers/timers.ts';
-import type { AppendOptions, Appender, Assemblies, AssemblyState, CallOptions, Source, Stat, SweepOptions } from './driver.ts';
+import type { AppendOptions, Appender, Assemblies, AssemblyState, CallOptions, ForeignObject, Source, Stat, SweepOptions } from './driver.ts';
 import { checkKey } from './key.ts';
 import { S3Appender } from './s3-appender.ts';
 import { s3Whole } from './s3-body.ts';
 import type { S3Calls } from './s3-client.ts';
 import { S3Completion } from './s3-completion.ts';
+import { statusOf } from './s3-errors.ts';
 import { partsOf } from './s3-keys.ts';
 import { listKeys } from './s3-listing.ts';
 import type { S3Objects } from './s3-objects.ts';
 import { S3Source, type Piece } from './s3-source.ts';
-import { piecesOf, s3State, segmentsOf, type Segment } from './s3-state.ts';
+import { unquoted } from './s3-stat.ts';
+import { piecesOf, s3State, segmentName, segmentsOf, type Segment } from './s3-state.ts';
 import { sweepS3 } from './s3-sweep.ts';
 import type { SegmentMemory } from './segment-memory.ts';
 
@@ -38,6 +41,11 @@ export interface S3AssembliesOptions {
 const MAX_JOINED = 1_000;
 /** Keys that are gathered before they are deleted together. */
 const DELETED_TOGETHER = 1_000;
+
+/** What one call copies (AWS, `CopyObject`). */
+const MAX_COPY_BYTES = 5 * 1024 ** 3;
+const COPY_MS = 30_000;
+const SLOWEST_BYTES_PER_MS = 1024;
 
 export class S3Assemblies implements Assemblies {
   readonly exclusive = false;
@@ -82,6 +90,23 @@ export class S3Assemblies implements Assemblies {
       return completed !== undefined && pieces.every(({ key }, index) => completed.of[index]?.key === key) ? completed.into : undefined;
     };
     return new S3Source({ calls, timers, name: state.prefix, stat, pieces, joined });
+  }
+
+  async copy(state: AssemblyState, from: ForeignObject, options: CallOptions = {}): Promise<AssemblyState | undefined> {
+    const { calls, root, newId } = this.#options;
+    const { prefix, offset } = state;
+    segmentsOf(state);
+    if (offset > 0 || from.store !== calls.store || from.size === 0 || from.size > MAX_COPY_BYTES) return undefined;
+    const name = segmentName(newId(), 0);
+    const input = { Bucket: calls.bucket, Key: root + partsOf(prefix) + name, CopySource: `${from.container}/${encodeURIComponent(from.name).replaceAll('%2F', '/')}` };
+    // Whoever may read there need not be allowed to here, and not every look-alike copies between buckets.
+    const copied = await calls.run(
+      `copy ${from.container}/${from.name}`,
+      (client, http) => client.send(new CopyObjectCommand(input), http).catch((error: unknown) => ([400, 403, 404, 501].includes(statusOf(error) ?? 0) ? undefined : Promise.reject(error as Error))),
+      { ...options, timeoutMs: COPY_MS + Math.ceil(from.size / SLOWEST_BYTES_PER_MS) },
+    );
+    const etag = copied?.CopyObjectResult?.ETag;
+    return etag === undefined ? undefined : s3State(prefix, [{ name, size: from.size, etag: unquoted(etag) }]);
   }
 
   async complete(state: AssemblyState, key: string, options: CallOptions = {}): Promise<Stat> {

@@ -5,12 +5,13 @@
  * completed and go when it is deleted.
  */
 import type { Timers } from '../workers/timers.ts';
-import { DriverError, type Appender, type AppendOptions, type Assemblies, type AssemblyState, type CallOptions, type Source, type Stat, type SweepOptions } from './driver.ts';
+import { DriverError, type Appender, type AppendOptions, type Assemblies, type AssemblyState, type CallOptions, type ForeignObject, type Source, type Stat, type SweepOptions } from './driver.ts';
 import { checkKey } from './key.ts';
 import { SegmentMemory } from './segment-memory.ts';
 import { blockPool, BLOCK_BYTES, SwiftAppender, type Blocks } from './swift-appender.ts';
 import type { SwiftClient } from './swift-client.ts';
 import type { Completions } from './swift-completions.ts';
+import { copyForeign } from './swift-copy.ts';
 import { listObjects } from './swift-listing.ts';
 import { assemblyOf, checkAssemblyPrefix, countOfFlag, POINTER, SEGMENTS, segmentsOf } from './swift-names.ts';
 import { verifyWhole, type SwiftObjects } from './swift-objects.ts';
@@ -92,6 +93,15 @@ export class SwiftAssemblies implements Assemblies {
     const stat = { size: state.offset, modifiedMs: standing.modifiedMs, stamp: `${state.offset}@${last?.name ?? ''}` };
     const pieces = last === undefined ? [{ bytes: inline, size: inline.length }] : segments.map(({ name, size, etag }) => ({ name: lead + name, size, etag }));
     return new SwiftSource({ client, timers, what, stat, pieces });
+  }
+
+  async copy(state: AssemblyState, from: ForeignObject, options: CallOptions = {}): Promise<AssemblyState | undefined> {
+    options.signal?.throwIfAborted();
+    const { client, root, newId } = this.#options;
+    const gathered = gatheredOf(state);
+    if (state.offset > 0) return undefined; // what is there may be too little for a segment of its own
+    const segments = await copyForeign({ client, from, lead: segmentsOf(root, state.prefix), attempt: newId(), newId, ...options });
+    return segments === undefined ? undefined : stateOf(state.prefix, { ...gathered, segments });
   }
 
   async complete(state: AssemblyState, key: string, options: CallOptions = {}): Promise<Stat> {

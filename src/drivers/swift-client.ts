@@ -28,6 +28,8 @@ export interface SwiftCall extends CallOptions {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE' | 'POST';
   /** Of the object; undefined: the container, or what `scope` says. */
   readonly name?: string;
+  /** Another than the client's. */
+  readonly container?: string;
   /** `info`: what the cluster says of itself. */
   readonly scope?: 'account' | 'info';
   /** Without `?`. */
@@ -180,7 +182,7 @@ export class SwiftClient {
 
   async #send(call: SwiftCall, access: ObjectStoreAccess, signal: AbortSignal): Promise<Answer> {
     const url = new URL(access.url);
-    const { container } = this.#options;
+    const container = call.container ?? this.#options.container;
     const below = call.scope === 'account' ? '' : `/${encodeURIComponent(container)}${call.name === undefined ? '' : `/${encodeName(call.name)}`}`;
     const body = call.body === undefined ? {} : { body: call.body as Buffer /* undici takes any iterable of bytes; its type of `dispatch` leaves that out */ };
     const request: Dispatcher.DispatchOptions = {
@@ -203,7 +205,7 @@ export class SwiftClient {
   async #refusal(call: SwiftCall, answer: Answer, access: ObjectStoreAccess): Promise<Refusal> {
     const text = call.method === 'HEAD' ? '' : ((await answer.body.gather(64 * 1024).catch(() => undefined)) ?? NOTHING).toString('utf8');
     const { container, who } = this.#options;
-    return { ...call, status: answer.status, text, retryAfter: headerOf(answer.headers, 'retry-after'), container, who, url: access.url };
+    return { container, ...call, status: answer.status, text, retryAfter: headerOf(answer.headers, 'retry-after'), who, url: access.url };
   }
 
   #hear(answer: Answer): void {

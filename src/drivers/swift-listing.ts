@@ -18,6 +18,8 @@ interface PageOptions extends CallOptions {
   /** Names come behind this one. */
   readonly marker: string;
   readonly delimited?: boolean;
+  /** Another than the client's. */
+  readonly container?: string | undefined;
   readonly limit: number;
 }
 
@@ -53,8 +55,8 @@ export async function* listChildren(client: SwiftClient, level: string, { root, 
 }
 
 /** Every object whose name begins with `prefix`, internal ones too, from behind `marker`. */
-export async function* listObjects(client: SwiftClient, { prefix, marker = '', signal }: CallOptions & { readonly prefix: string; readonly marker?: string }): AsyncGenerator<ListedObject> {
-  for await (const row of rows(client, { prefix, marker, signal })) if ('name' in row) yield row;
+export async function* listObjects(client: SwiftClient, { prefix, marker = '', container, signal }: CallOptions & { readonly prefix: string; readonly marker?: string; readonly container?: string }): AsyncGenerator<ListedObject> {
+  for await (const row of rows(client, { prefix, marker, container, signal })) if ('name' in row) yield row;
 }
 
 async function* componentsOf(client: SwiftClient, lead: string, startAfter: string, signal: AbortSignal | undefined): AsyncGenerator<Component> {
@@ -77,12 +79,12 @@ async function* rows(client: SwiftClient, options: Omit<PageOptions, 'limit'>): 
   }
 }
 
-async function page(client: SwiftClient, { prefix, marker, delimited = false, limit, signal }: PageOptions): Promise<readonly ListedRow[]> {
+async function page(client: SwiftClient, { prefix, marker, delimited = false, container, limit, signal }: PageOptions): Promise<readonly ListedRow[]> {
   const query = new URLSearchParams({ format: 'json', limit: String(limit), prefix, ...(marker === '' ? {} : { marker }), ...(delimited ? { delimiter: '/' } : {}) });
   const what = `list ${prefix}`;
   let rows: readonly ListedRow[] = [];
   await client.call({
-    method: 'GET', query: query.toString(), expect: [200, 204], what, signal,
+    method: 'GET', ...(container === undefined ? {} : { container }), query: query.toString(), expect: [200, 204], what, signal,
     verify: ({ status, body }) => {
       rows = status === 204 ? [] : (parsed(body, what) as ListedRow[]); // Swift's own, as its API reference has it
     },

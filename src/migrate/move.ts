@@ -4,7 +4,7 @@
  * by the next.
  */
 import type { Content } from '../content/content.ts';
-import { takeBlob } from '../content/copy.ts';
+import { takeBlob, type Takeable } from '../content/copy.ts';
 import { eachOf } from '../content/each.ts';
 import type { Repo, ViewUid } from '../content/keys.ts';
 import type { Need } from '../content/manifests.ts';
@@ -37,6 +37,8 @@ export interface MoveDeps extends Pick<WalkDeps, 'counts' | 'tell'> {
 const BLOBS_AT_ONCE = 4;
 /** How often a manifest is begun again because what it needs was being collected. */
 const ATTEMPTS = 3;
+/** Smaller ones are sooner sent than copied by the store and read back. */
+const COPIED_BYTES = 4 * 1024 * 1024;
 /** How often a blob is read whose bytes are wrong: the way here may have been at fault. */
 const READINGS = 2;
 
@@ -89,7 +91,15 @@ export function mover(deps: MoveDeps): Handler {
       const source = await store.open(key);
       if (source === undefined) return { kind: 'blob-missing', message: 'its bytes are not in the store' };
       try {
-        const stored = await takeBlob(digest, counting(source), content, repo);
+        // A copy that turned out wrong is not made again: the bytes come by here.
+        const foreign = reading === 1 && source.stat.size >= COPIED_BYTES ? await store.foreign(key, source.stat.size) : undefined;
+        const counted = counting(source);
+        const stored = await takeBlob(digest, { ...counted, foreign }, content, repo, signal);
+        if (stored.size > 0 && !counted.came()) {
+          counts.copiedBytes += stored.size;
+          counts.serverCopiedBytes += stored.size;
+          deps.tell({ event: 'progress', counts });
+        }
         counts.copiedBlobs++;
         return { digest, ...stored };
       } catch (error) {
@@ -101,12 +111,15 @@ export function mover(deps: MoveDeps): Handler {
     }
   }
 
-  function counting(source: Pick<Parameters<typeof takeBlob>[1], 'stat' | 'stream'>): Parameters<typeof takeBlob>[1] {
+  function counting(source: Pick<Takeable, 'stat' | 'stream'>): Pick<Takeable, 'stat' | 'stream'> & { came(): boolean } {
+    let came = false;
     return {
       stat: source.stat,
+      came: () => came,
       async *stream(range) {
         for await (const chunk of source.stream(range)) {
           signal.throwIfAborted();
+          came = true;
           counts.copiedBytes += chunk.length;
           deps.tell({ event: 'progress', counts });
           yield chunk;

@@ -23,6 +23,8 @@ export function s3Source({ bucket, endpoint, region, credentials, pathStyle, ca,
 
     children: (level, options = {}) => listLevel(calls, '', level, options),
 
+    foreign: async (key, size) => ({ store, container: bucket, name: key, size }),
+
     close: async () => calls.close(),
   };
 }

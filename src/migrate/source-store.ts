@@ -2,9 +2,12 @@
  * Another registry's store, to read only: the reading half of a driver. What fails here is told apart from what fails in
  * our own store: a file that cannot be read is one image less, a target that fails ends the run.
  */
-import type { CallOptions, Driver, Source, Stat } from '../drivers/driver.ts';
+import type { CallOptions, Driver, ForeignObject, Source, Stat } from '../drivers/driver.ts';
 
-export type ReadableStore = Pick<Driver, 'head' | 'get' | 'open' | 'children' | 'close'>;
+export interface ReadableStore extends Pick<Driver, 'head' | 'get' | 'open' | 'children' | 'close'> {
+  /** Where an object stands for a store that can copy it by itself. */
+  foreign?(key: string, size: number, options?: CallOptions): Promise<ForeignObject>;
+}
 
 /** The source could not be read; not that something is absent there. */
 export class SourceError extends Error {
@@ -44,12 +47,16 @@ export class SourceStore {
     return { stat: source.stat, stream: (range) => this.#guard(key, source.stream(range, { signal: this.#signal })), close: () => source.close() };
   }
 
+  async foreign(key: string, size: number): Promise<ForeignObject | undefined> {
+    return this.#store.foreign === undefined ? undefined : await this.#read(key, (options) => this.#store.foreign?.(key, size, options));
+  }
+
   /** The components that follow a prefix, which ends in `/`. */
   children(prefix: string): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
     return this.#guard(prefix, this.#store.children(prefix, { signal: this.#signal }));
   }
 
-  async #read<T>(key: string, read: (options: CallOptions) => Promise<T>): Promise<T> {
+  async #read<T>(key: string, read: (options: CallOptions) => T | Promise<T>): Promise<T> {
     try {
       return await read({ signal: this.#signal });
     } catch (error) {

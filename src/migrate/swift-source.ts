@@ -62,6 +62,8 @@ export function swiftSource(storage: SwiftStorage, { nowMs, timers, report }: Ob
 
     children: (level, options = {}) => listChildren(client, level, { root: '', ...options }),
 
+    foreign: async (key, size, { signal } = {}) => ({ store: (await client.access({ signal })).url, container, name: key, size }),
+
     async close() {
       await client.close();
       await session.close();

@@ -24,6 +24,7 @@ movingIn('from Swift to Swift', async (_, stack) => {
   return {
     old: { swift: { authurl: authUrl, username, password, tenant: project, domain, tenantdomain: domain, container: await container(stack), prefix: 'some/where' }, redirect: { disable: true } },
     umbra: await umbraOnSwift(stack),
+    copies: true,
   };
 });
 
@@ -32,5 +33,6 @@ movingIn('from S3 to S3', async (_, stack) => {
   return {
     old: { s3: { regionendpoint: swiftOrigin, region, bucket: await container(stack), accesskey: s3.accessKeyId, secretkey: s3.secretAccessKey, secure: false, rootdirectory: '/registry' }, redirect: { disable: true } },
     umbra: { driver: 's3', endpoint: swiftOrigin, region, bucket: await container(stack), accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey },
+    copies: true,
   };
 });

@@ -164,7 +164,7 @@ function progress(counts: Counts, mode: Mode): string {
 function summary(counts: Counts, mode: Mode): string {
   const { repositories, tags, manifests, blobs, unneededBlobs, keptTags, problems } = counts;
   const lines = [`found ${count(repositories, 'repository', 'repositories')}, ${count(tags, 'tag')}, ${count(manifests, 'manifest')}, ${count(blobs, 'blob')} of ${bytes(counts.bytes)}`];
-  if (mode === 'move') lines.push(`wrote ${count(counts.copiedBlobs, 'blob')} (${bytes(counts.copiedBytes)}), ${count(counts.writtenManifests, 'manifest')}, ${count(counts.writtenTags, 'tag')}; the rest was here`);
+  if (mode === 'move') lines.push(`wrote ${count(counts.copiedBlobs, 'blob')} (${bytes(counts.copiedBytes)}${counts.serverCopiedBytes === 0 ? '' : `, ${bytes(counts.serverCopiedBytes)} of it copied by the store itself`}), ${count(counts.writtenManifests, 'manifest')}, ${count(counts.writtenTags, 'tag')}; the rest was here`);
   if (mode === 'verify') lines.push(`read ${count(counts.readBlobs, 'blob')} back (${bytes(counts.readBytes)})`);
   if (keptTags > 0) lines.push(`left ${count(keptTags, 'tag')} as they were moved here since (--overwrite moves them back)`);
   if (unneededBlobs > 0) lines.push(`${mode === 'dry-run' ? 'would leave' : 'left'} ${count(unneededBlobs, 'blob')} that no manifest of its repository needs`);
