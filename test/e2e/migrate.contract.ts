@@ -104,7 +104,7 @@ async function fill(dir: string, old: DockerRegistry, client: RegistryClient, pe
   await push('alpine', '3', small);
   await push('quay.io/org/mirrored', 'v1', small);
   await push('org/untagged', '', await makeImage({ marker: 'untagged' }));
-  await push('org/nested', '1', makeIndex([await makeMultiArch('nested'), await makeImage({ marker: 'beside' })]));
+  await push('org/nested', '1', makeIndex([multi, small]));
   await push('org/large', '1', await makeImage({ marker: 'large', fillerBytes: LARGE }));
   for (let i = 0; i < 4; i++) await push(`many/app${i}`, 'v1', await makeImage({ marker: `many ${i}`, fillerBytes: SMALLER }));
   return images;
