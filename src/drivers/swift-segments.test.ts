@@ -46,5 +46,5 @@ test('segments of all attempts fit into memory with one more of each under way, 
 test('one attempt alone has several segments under way', () => {
   const size = segmentSize({ offset: 0, segmentBytes: 64 * MIB, memoryBytes: 64 * MIB, attempts: 1 });
   expect(size * SEGMENTS_AT_ONCE).toBeLessThanOrEqual(64 * MIB);
-  expect(size).toBe(8 * MIB);
+  expect(size).toBe(16 * MIB);
 });

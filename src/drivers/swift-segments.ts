@@ -5,7 +5,7 @@
 export const MIB: number = 1024 * 1024;
 export const MIN_SEGMENT_BYTES: number = MIB;
 /** Large enough that a request for each costs a few percent, small enough that several are under way in bounded memory. */
-const GOOD_SEGMENT_BYTES = 8 * MIB;
+const GOOD_SEGMENT_BYTES = 16 * MIB;
 /** Segments of one attempt in memory at once: one that fills, the others on their way. */
 export const SEGMENTS_AT_ONCE = 4;
 
