@@ -219,10 +219,11 @@ describe('faults', () => {
 
   test('a body that ends cleanly too early looks whole', async () => {
     await put('/v1/a/c/x');
-    proxy.add({ fault: { kind: 'truncated', end: 'clean' } });
+    const rule = proxy.add({ fault: { kind: 'truncated', end: 'clean' } });
     const { headers, body } = await call('GET', '/v1/a/c/x');
     expect(headers['content-length']).toBeUndefined();
     expect(body.equals(BODY.subarray(0, BODY.length / 2))).toBe(true);
+    expect(rule.happened).toBe(1);
   });
 
   test('a flipped bit, on the way there and back', async () => {

@@ -8,7 +8,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { FaultRule, seededRandom, type AskedFor, type Fault, type RuleOptions } from './fault-rules.ts';
+import { FaultRule, seededRandom, urlOf, type AskedFor, type Fault, type RuleOptions } from './fault-rules.ts';
 import { ListingHistory, type ListingQuery, type SwiftEntry } from './listing-history.ts';
 
 export interface FaultProxyOptions {
@@ -36,6 +36,8 @@ export class FaultProxy implements AsyncDisposable {
   readonly #agent = new Agent({ keepAlive: true, timeout: 4_000, maxFreeSockets: 64 });
   readonly #random: () => number;
   readonly #history: ListingHistory;
+  /** By method and URL: how many requests were spoiled one after the other. */
+  readonly #inARow = new Map<string, number>();
   #rules: FaultRule[] = [];
   #requests = 0;
 
@@ -111,9 +113,11 @@ export class FaultProxy implements AsyncDisposable {
 
   async #serve(asked: IncomingMessage, socket: Socket, answer: ServerResponse, gone: AbortSignal): Promise<void> {
     const about = this.#about(asked);
+    const url = urlOf(about);
+    const inARow = this.#inARow.get(url) ?? 0;
     let rule: FaultRule | undefined;
     for (const candidate of this.#rules) {
-      if (!candidate.strikes(about)) continue;
+      if (!candidate.strikes(about, inARow)) continue;
       if (candidate.fault.kind !== 'latency') {
         rule = candidate;
         break;
@@ -121,6 +125,8 @@ export class FaultProxy implements AsyncDisposable {
       candidate.note();
       await delay(candidate.fault.ms, undefined, { signal: gone });
     }
+    if (rule === undefined) this.#inARow.delete(url);
+    else this.#inARow.set(url, inARow + 1);
     const fault = rule?.fault;
     const happened = (): void => rule?.note();
 
@@ -201,11 +207,11 @@ export class FaultProxy implements AsyncDisposable {
     const halved = fault?.kind === 'truncated' || ((fault?.kind === 'reset' || fault?.kind === 'silence') && fault.at === 'response body');
     if (!hasBody || !halved) {
       const body = hasBody && fault?.kind === 'corrupted' && fault.body === 'response' ? withOneBitFlipped(from, length, happened) : from;
-      await pipeline(body, answer, { signal: gone });
+      await pipeline(body, answer);
       return;
     }
-    await pipeline(halfOf(from, length), answer, { end: clean, signal: gone });
     happened();
+    await pipeline(halfOf(from, length), answer, { end: clean });
     if (fault.kind === 'silence') await forever(gone);
     if (fault.kind === 'reset') socket.resetAndDestroy();
     if (fault.kind === 'truncated' && !clean) socket.end();

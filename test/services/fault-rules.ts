@@ -45,7 +45,7 @@ export type When =
   | { readonly first: number }
   /** Each nth. */
   | { readonly every: number }
-  /** By chance, but at most `inARow` (default 2) times one after the other on the same method and URL, so that retries end. */
+  /** By chance, but not where the last `inARow` (default 2) requests of that method and URL were spoiled, by any rule: retries end. */
   | { readonly probability: number; readonly inARow?: number };
 
 export interface RuleOptions {
@@ -71,7 +71,7 @@ export class FaultRule {
   readonly #match: Match;
   readonly #when: When;
   readonly #random: () => number;
-  readonly #inARow = new Map<string, number>();
+  readonly #seen = new Set<string>();
   #matched = 0;
   #happened = 0;
   #stopped = false;
@@ -100,30 +100,34 @@ export class FaultRule {
     this.#stopped = false;
   }
 
-  /** Whether it strikes this request. Asked once for each request, since it counts them. */
-  strikes(asked: AskedFor): boolean {
+  /**
+   * Whether it strikes this request. Asked once for each request, since it counts them.
+   * @param inARow how many requests of that method and URL were spoiled one after the other until now
+   */
+  strikes(asked: AskedFor, inARow: number): boolean {
     if (this.#stopped || !matches(this.#match, asked)) return false;
     this.#matched += 1;
     const when = this.#when;
     if (when === 'always') return true;
-    const url = `${asked.method} ${asked.path}?${asked.query}`;
-    const before = this.#inARow.get(url) ?? 0;
     if (when === 'once per url') {
-      this.#inARow.set(url, 1);
-      return before === 0;
+      const url = urlOf(asked);
+      const first = !this.#seen.has(url);
+      this.#seen.add(url);
+      return first;
     }
     if ('first' in when) return this.#matched <= when.first;
     if ('every' in when) return this.#matched % when.every === 0;
-    const strikes = this.#random() < when.probability && before < (when.inARow ?? 2);
-    if (strikes) this.#inARow.set(url, before + 1);
-    else this.#inARow.delete(url);
-    return strikes;
+    return this.#random() < when.probability && inARow < (when.inARow ?? 2);
   }
 
   /** The proxy tells that the fault came about. */
   note(): void {
     this.#happened += 1;
   }
+}
+
+export function urlOf({ method, path, query }: AskedFor): string {
+  return `${method} ${path}?${query}`;
 }
 
 function matches({ methods, path, query, listing }: Match, asked: AskedFor): boolean {
