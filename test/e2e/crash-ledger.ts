@@ -29,10 +29,10 @@ export interface Upload {
   ending: boolean;
 }
 
-/** A tag that moves: its last answered push, and the one that was on its way. */
+/** A tag that moves: its last answered push, and those sent since that were not answered. */
 interface MovingTag {
   answered: Digest | undefined;
-  sent: Digest | undefined;
+  readonly sent: Set<Digest>;
 }
 
 export class Ledger {
@@ -58,7 +58,7 @@ export class Ledger {
 
   /** The tag `latest` of the name. */
   latest(name: string): MovingTag {
-    const known = this.#moving.get(name) ?? { answered: undefined, sent: undefined };
+    const known = this.#moving.get(name) ?? { answered: undefined, sent: new Set() };
     this.#moving.set(name, known);
     return known;
   }
@@ -68,7 +68,12 @@ export class Ledger {
   }
 
   get answeredManifests(): number {
-    return this.#manifests.filter(({ answered }) => answered).length;
+    return this.answered.length;
+  }
+
+  /** Images whose push was answered by now. */
+  get answered(): readonly Manifest[] {
+    return this.#manifests.filter(({ answered }) => answered);
   }
 
   /** What is wrong among what was added after `since`: all that was answered must be there, and nothing that is not whole. */
@@ -92,9 +97,10 @@ export class Ledger {
     for (const [name, tag] of this.#moving) {
       const answer = await client.getManifest(name, 'latest');
       const seen = answer.status === 200 ? answer.digest : undefined;
-      if (seen !== tag.answered && seen !== tag.sent)
-        wrongs.push(`${name}:latest: expected ${tag.answered} or ${tag.sent}, got ${answer.status} ${seen}`);
-      Object.assign(tag, { answered: seen, sent: undefined } satisfies MovingTag);
+      if (seen !== tag.answered && (seen === undefined || !tag.sent.has(seen)))
+        wrongs.push(`${name}:latest: expected ${[tag.answered, ...tag.sent].join(' or ')}, got ${answer.status} ${seen}`);
+      tag.answered = seen;
+      tag.sent.clear();
     }
     return wrongs;
   }

@@ -41,7 +41,8 @@ function isConnectionError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^(ECONN|EPIPE|UND_ERR_SOCKET)/.test(String(error.code));
 }
 
-async function pushImage(options: PusherOptions, serial: number): Promise<void> {
+/** Rejects where anything is answered but as it should be. */
+export async function pushImage(options: PusherOptions, serial: number): Promise<void> {
   const { client, ledger, name, observe } = options;
   const tag = `${options.seed}-${serial}`.replaceAll(' ', '-');
   const layers = [1, 2].map((i) =>
@@ -72,9 +73,10 @@ async function pushImage(options: PusherOptions, serial: number): Promise<void> 
   observe({ kind: 'created' });
 
   const latest = ledger.latest(name);
-  latest.sent = digest;
+  latest.sent.add(digest);
   await put('latest');
-  Object.assign(latest, { answered: digest, sent: undefined });
+  latest.answered = digest;
+  latest.sent.clear();
   observe({ kind: 'created' });
 }
 

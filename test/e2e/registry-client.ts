@@ -12,6 +12,8 @@ export interface ClientOptions {
   readonly ca?: string;
   readonly username?: string;
   readonly password?: string;
+  /** How long an answer may not begin, or a body not go on. */
+  readonly timeoutMs?: number;
 }
 
 export interface Answer {
@@ -46,8 +48,8 @@ export class RegistryClient implements AsyncDisposable {
     this.url = url;
     this.#options = options;
     this.#agent = new Agent({
-      headersTimeout: 60_000,
-      bodyTimeout: 60_000,
+      headersTimeout: options.timeoutMs ?? 60_000,
+      bodyTimeout: options.timeoutMs ?? 60_000,
       ...(options.ca !== undefined && { connect: { ca: options.ca } }),
     });
   }
