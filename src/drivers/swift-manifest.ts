@@ -37,7 +37,7 @@ export async function putManifest(client: SwiftClient, { name, entries, nonce, w
     headers: { 'content-type': contentType(nonce), accept: 'application/json' },
     timeoutMs: 30_000 + entries.length * MS_PER_SEGMENT,
     expect: heartbeat ? [201, 202, 400] : [201, 400],
-    verify: (met) => checkOutcome(met, what),
+    verify: (met) => checkOutcome(met, new Set(entries.map((entry) => `/${client.container}/${entry.name}`)), what),
   });
   const header = headersOf(answer);
   return { size: entries.reduce((sum, { size }) => sum + size, 0), modifiedMs: modifiedOf(header), stamp: nonce, etag: (header('etag') ?? '').replaceAll('"', '') };
@@ -99,7 +99,8 @@ interface Outcome {
   readonly Errors?: readonly (readonly [string, string])[];
 }
 
-function checkOutcome(answer: SwiftAnswer, what: string): void {
+/** @param sent the segments that the manifest names */
+function checkOutcome(answer: SwiftAnswer, sent: ReadonlySet<string>, what: string): void {
   if (answer.status === 201) return;
   const outcome = outcomeOf(answer);
   const status = Number(outcome?.['Response Status']?.slice(0, 3) ?? (answer.status === 202 ? 0 : answer.status));
@@ -107,12 +108,22 @@ function checkOutcome(answer: SwiftAnswer, what: string): void {
   const errors = outcome?.Errors ?? [];
   const first = errors.length === 0 ? '' : `: ${errors[0]?.join(' ')}${errors.length > 1 ? ` and ${errors.length - 1} more` : ''}`;
   const said = `${what}: Swift did not take the manifest: ${outcome?.['Response Status'] ?? answer.status} ${outcome?.['Response Body'] ?? ''}${first}`;
-  if (errors.length > 0 && errors.every(([, why]) => why.startsWith('404'))) throw new DriverError('superseded', said);
-  // No outcome, 202 for a write that lost to a newer one, or a segment that could not be looked at just now.
-  if (status === 0 || status === 202 || status === 408 || status === 409 || status >= 500 || errors.some(([, why]) => /^(401|408|5)/.test(why))) {
+  if (errors.length > 0 && errors.every(([path, why]) => why.startsWith('404') && sent.has(decoded(path)))) throw new DriverError('superseded', said);
+  // No outcome, 202 for a write that lost to a newer one, or a segment that could not be looked at just now. Or a manifest
+  // that is not the one we sent (400: no JSON, segments that we did not name, other sums): its bytes changed on the way.
+  if (status === 0 || status === 202 || status === 400 || status === 408 || status === 409 || status >= 500 || errors.some(([, why]) => /^(401|408|5)/.test(why))) {
     throw new DriverError('retryable', said, { answered: true });
   }
   throw new DriverError('permanent', said);
+}
+
+/** As Swift quotes paths. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 function outcomeOf({ body }: SwiftAnswer): Outcome | undefined {
