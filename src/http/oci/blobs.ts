@@ -11,6 +11,7 @@ import type { Exchange } from '../exchange.ts';
 import { chooseRanges, contentRange, rangeStillValid, unsatisfiedRange, type RangeChoice } from '../ranges.ts';
 import type { Redirects } from '../redirect.ts';
 import type { Target } from '../target.ts';
+import { verified } from '../verified.ts';
 
 export async function headBlob(x: Exchange, target: Target, text: string, registry: Registry): Promise<void> {
   const digest = parseDigest(text);
@@ -55,7 +56,7 @@ async function sendStored(x: Exchange, source: Source, digest: Digest, headers: 
   if (choice.kind === 'whole') {
     x.begin(200, [...headers, 'Content-Type', OCTETS, 'Content-Length', String(size)]);
     if (size === 0) x.res.end();
-    else await bodies.sendSource(x, source, [{ start: 0, end: size - 1 }]);
+    else await bodies.sendSource(x, verified(source, digest), [{ start: 0, end: size - 1 }]);
     return;
   }
   const [part] = choice.parts;
