@@ -42,7 +42,7 @@ const silence: readonly RuleOptions[] = [
 const STAGES: readonly Stage[] = [
   { name: 'answers that are none', store: of(some, 'latency', 'server errors', 'errors though done', 'refusals for now') },
   { name: 'bytes that are lost or wrong', store: of(some, 'resets', 'truncated bodies', 'lost answers', 'corrupted bodies') },
-  { name: 'listings of another time', store: listingFaults(0.7) },
+  { name: 'listings of another time', store: listingFaults(0.9) },
   ...(SOAK
     ? [
         ...Object.entries(each).map(([name, store]) => ({ name, store })),

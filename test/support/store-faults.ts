@@ -28,12 +28,12 @@ export function storeFaults(style: StoreStyle, probability: number): Readonly<Re
 /** A session waits before it asks for another token where the one it just got was refused: this must be rare. */
 export const REFUSED_TOKENS: readonly RuleOptions[] = [{ fault: { kind: 'status', status: 401 }, when: { every: 150 } }];
 
-/** Swift's listings are not those of now; its point reads are. */
-export function listingFaults(probability: number): readonly RuleOptions[] {
+/** Swift's listings are not those of now; its point reads are. Each of two rules takes about half of the share. */
+export function listingFaults(share: number): readonly RuleOptions[] {
   const match: Match = { listing: true };
-  const when = { probability, inARow: 1_000 } as const; // a listing that lags is no failure: nobody tries again
+  const when = (probability: number): RuleOptions['when'] => ({ probability, inARow: 1_000 }); // one that lags is no failure: nobody tries again
   return [
-    { fault: { kind: 'stale listing', writes: 5 }, match, when },
-    { fault: { kind: 'omitting listing', ms: 2_000 }, match, when },
+    { fault: { kind: 'stale listing', writes: 20 }, match, when: when(share / 2) },
+    { fault: { kind: 'omitting listing', ms: 30_000 }, match, when: when(share / (2 - share)) },
   ];
 }
