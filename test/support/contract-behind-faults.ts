@@ -17,6 +17,8 @@ export interface ContractFaults {
   readonly origin: string;
   /** The configuration that leads through the proxy. */
   readonly storage: (url: string, prefix: string) => StorageConfig | Promise<StorageConfig>;
+  /** Nothing but in the soak: a store so slow that the contract takes many minutes. */
+  readonly onlySoak?: boolean;
   /** After all tests. */
   readonly remove: () => Promise<void>;
 }
@@ -25,13 +27,13 @@ const SEED = Number(process.env['SEED'] ?? 20_262);
 /** The long matrix: `make soak`. */
 const SOAK = process.env['UMBRA_SOAK'] !== undefined;
 
-export function contractBehindFaults({ style, origin, storage, remove }: ContractFaults): void {
+export function contractBehindFaults({ style, origin, storage, onlySoak = false, remove }: ContractFaults): void {
   const matrix: Readonly<Record<string, readonly RuleOptions[]>> = {
     'all faults at once': Object.values(storeFaults(style, 0.006)).flat(),
     ...(SOAK && storeFaults(style, 0.05)),
   };
   for (const [kind, rules] of Object.entries(matrix)) {
-    describe(`behind ${kind}`, () => {
+    describe.skipIf(onlySoak && !SOAK)(`behind ${kind}`, () => {
       let proxy: FaultProxy;
       let added: FaultRule[];
       const events = new Map<string, number>();
