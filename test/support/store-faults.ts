@@ -3,7 +3,7 @@
  * them may be seen by whoever uses a driver, and none twice too often in a row (`inARow`): a store that only fails is
  * another test.
  */
-import type { Match, RuleOptions } from '../services/fault-rules.ts';
+import type { Match, RuleOptions, When } from '../services/fault-rules.ts';
 
 export type StoreStyle = 'swift' | 's3';
 
@@ -31,7 +31,7 @@ export const REFUSED_TOKENS: readonly RuleOptions[] = [{ fault: { kind: 'status'
 /** Swift's listings are not those of now; its point reads are. Each of two rules takes about half of the share. */
 export function listingFaults(share: number): readonly RuleOptions[] {
   const match: Match = { listing: true };
-  const when = (probability: number): RuleOptions['when'] => ({ probability, inARow: 1_000 }); // one that lags is no failure: nobody tries again
+  const when = (probability: number): When => ({ probability, inARow: 1_000 }); // one that lags is no failure: nobody tries again
   return [
     { fault: { kind: 'stale listing', writes: 20 }, match, when: when(share / 2) },
     { fault: { kind: 'omitting listing', ms: 30_000 }, match, when: when(share / (2 - share)) },
