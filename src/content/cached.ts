@@ -65,7 +65,7 @@ export class CachedRecords<T extends object> {
   }
 
   /** The record that a listing saw; at once where memory has that very one. A listing may lag, and so may this. */
-  readListed({ key, stamp }: Entry): T | undefined | Promise<T | undefined> {
+  readListed({ key, stamp }: Pick<Entry, 'key' | 'stamp'>): T | undefined | Promise<T | undefined> {
     const held = this.#held.get(key);
     return held?.stamp === stamp ? held.value : this.readFresh(key);
   }

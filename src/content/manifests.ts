@@ -13,6 +13,7 @@ import { eachOf, STORE_CONCURRENCY } from './each.ts';
 import { digestAtEnd, keys, manifestReference, type Generation, type Incarnation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
 import { livingTags } from './living-tags.ts';
+import { RecentKeys } from './recent-keys.ts';
 import type { GoneRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
 import type { Tags } from './tags.ts';
 
@@ -71,6 +72,7 @@ export interface ManifestsDeps {
 
 export function manifests(deps: ManifestsDeps): Manifests {
   const { driver, blobs, links, tags, records, gone, nowMs, newId } = deps;
+  const recentReferrers = new RecentKeys(driver.listingLagSeconds);
   const livingNames = livingTags({ driver, tags, records, gone });
   const cache = new LRUCache<Digest, Buffer>({ maxSize: deps.cacheBytes, sizeCalculation: (b) => b.length + 128 });
 
@@ -185,6 +187,7 @@ export function manifests(deps: ManifestsDeps): Manifests {
       ...(facts.annotations === undefined || JSON.stringify(facts.annotations).length > MAX_LISTED_ANNOTATIONS ? {} : { annotations: facts.annotations }),
     };
     await deps.referrers.write(key, { descriptor, incarnation }, 'later');
+    recentReferrers.wrote(keys.referrers(repo, subject.digest), key);
     return key;
   }
 
@@ -236,9 +239,9 @@ export function manifests(deps: ManifestsDeps): Manifests {
     tagNames: (repo) => livingNames.names(repo),
 
     async referrers(repo, subject) {
-      const found: string[] = [];
-      for await (const { key } of driver.list(keys.referrers(repo, subject))) found.push(key);
-      const listed = await eachOf(found, STORE_CONCURRENCY, async (key) => {
+      const prefix = keys.referrers(repo, subject);
+      const found = await recentReferrers.merge(prefix, driver.list(prefix));
+      const listed = await eachOf(found, STORE_CONCURRENCY, async ({ key }) => {
         const entry = await deps.referrers.read(key);
         const digest = digestAtEnd(key);
         if (entry === undefined || digest === undefined || (await isGone(repo, entry.incarnation))) return [];

@@ -2,11 +2,12 @@
  * Tags of a repository (`_tags/`): small records that the last writer wins. A tag holds while neither it nor the
  * incarnation it was given is deleted; the manifest it names must live too, which `manifests.ts` knows.
  */
-import type { Driver, Entry } from '../drivers/driver.ts';
+import type { Driver } from '../drivers/driver.ts';
 import { parseTag } from '../oci/name.ts';
 import type { CachedRecords } from './cached.ts';
 import { eachOf, STORE_CONCURRENCY } from './each.ts';
 import { keys, type Repo } from './keys.ts';
+import { RecentKeys } from './recent-keys.ts';
 import type { TagRecord } from './records.ts';
 
 export interface Tags {
@@ -21,6 +22,7 @@ export interface Tags {
 }
 
 export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
+  const recent = new RecentKeys(driver.listingLagSeconds);
   return {
     async find(repo, tag) {
       const record = await records.read(keys.tag(repo, tag));
@@ -30,6 +32,7 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
     async write(repo, tag, record) {
       const key = keys.tag(repo, parseTag(tag));
       await records.write(key, record, 'later');
+      recent.wrote(keys.tags(repo), key);
       return key;
     },
 
@@ -41,8 +44,7 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
 
     async list(repo) {
       const prefix = keys.tags(repo);
-      const entries: Entry[] = [];
-      for await (const entry of driver.list(prefix)) entries.push(entry);
+      const entries = await recent.merge(prefix, driver.list(prefix));
       const found = await eachOf(entries, STORE_CONCURRENCY, async (entry) => records.readListed(entry));
       return entries.flatMap(({ key }, i) => {
         const record = found[i];
