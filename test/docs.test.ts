@@ -25,6 +25,9 @@ Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIGFcW8RMBCYmy+SeYDpS6WuK1WaF
 LpwtuX5g0eOTwergAiB1zaQ1qENnnsBvBXeir5Kidi06vQQ4VDjjkBtCtixFYQ==
 -----END CERTIFICATE-----`;
 
+/** The cloud that examples name. */
+const CLOUDS = 'clouds: { registry: { auth: { auth_url: "https://keystone.example.org", username: umbra, password: x, project_name: registry } } }';
+
 interface Page {
   /** From the root of the project. */
   readonly file: string;
@@ -103,7 +106,7 @@ describe('configurations, which begin with a line # umbra.yaml', () => {
   const hash = `$2y$10$${'a'.repeat(53)}`;
   const env = { HUB_USER: 'me', OPS_HASH: hash };
   /** What the files hold that examples name, by the key that names them. */
-  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, urlFile: 'postgres://umbra@db.example/umbra', ca: AUTHORITY };
+  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, tempUrlKeyFile: 'x', secretAccessKeyFile: 'x', urlFile: 'postgres://umbra@db.example/umbra', ca: AUTHORITY };
 
   /** All paths moved into the folder, and the files made that must be there. */
   const moved = (value: unknown, key = ''): unknown => {
@@ -124,6 +127,7 @@ describe('configurations, which begin with a line # umbra.yaml', () => {
   test.each(examples.map(([text, file], i) => [`${i + 1}, of ${file}`, text] as const))('load: %s', async (_, text) => {
     const file = join(folder, 'umbra.yaml');
     writeFileSync(file, stringify(moved(parse(text))));
+    writeFileSync(join(folder, 'clouds.yaml'), CLOUDS);
     await expect(loadConfig(file, { cwd: folder, env, processors: 2 })).resolves.toBeDefined();
   });
 

@@ -21,7 +21,7 @@ export interface Keystone extends AsyncDisposable {
   trust(trustor: MadeUser, trusteeId: string, projectId: string, roles: readonly { readonly name: string }[]): Promise<{ readonly id: string; remove(): Promise<void> }>;
 }
 
-export async function openKeystone({ authUrl, adminPassword, domain }: Pick<OpenStackSettings, 'authUrl' | 'adminPassword' | 'domain'>): Promise<Keystone> {
+export async function openKeystone({ authUrl, adminPassword, domain, username, userId, password, projectId }: OpenStackSettings): Promise<Keystone> {
   const admin = await logIn({ name: 'admin', domain: { name: domain }, password: adminPassword }, { project: { name: 'admin', domain: { name: domain } } });
   const undo: (() => Promise<unknown>)[] = [];
 
@@ -54,14 +54,27 @@ export async function openKeystone({ authUrl, adminPassword, domain }: Pick<Open
     return made.id;
   }
 
-  async function asUser({ id, password }: MadeUser, projectId: string): Promise<string> {
-    return await logIn({ id, password }, { project: { id: projectId } });
+  async function asUser(user: MadeUser, project: string): Promise<string> {
+    return await logIn({ id: user.id, password: user.password }, { project: { id: project } });
+  }
+
+  /**
+   * SQLite gives the number of the last row again once that row is gone, and Keystone leaves the roles of a deleted
+   * application credential under its number: the next one would be refused as a duplicate. So one stays behind it, with
+   * a role that no other has.
+   */
+  async function keepRow(): Promise<void> {
+    const name = `umbra-keeps-${randomBytes(6).toString('hex')}`;
+    const { role } = await call('POST', '/roles', { role: { name } });
+    await call('PUT', `/projects/${projectId}/users/${userId}/roles/${role?.id}`);
+    const token = await asUser({ id: userId, name: username, password }, projectId);
+    await call('POST', `/users/${userId}/application_credentials`, { application_credential: { name, roles: [{ name }] } }, token);
   }
 
   return {
     async user() {
-      const [name, password] = [`umbra-${randomBytes(6).toString('hex')}`, randomBytes(12).toString('hex')];
-      return { id: await make('/users', 'user', { name, password, domain_id: 'default' }), name, password };
+      const [name, secret] = [`umbra-${randomBytes(6).toString('hex')}`, randomBytes(12).toString('hex')];
+      return { id: await make('/users', 'user', { name, password: secret, domain_id: 'default' }), name, password: secret };
     },
     async role() {
       const name = `umbra-${randomBytes(6).toString('hex')}`;
@@ -77,17 +90,13 @@ export async function openKeystone({ authUrl, adminPassword, domain }: Pick<Open
     async applicationCredential(user, projectId, roles) {
       const token = await asUser(user, projectId);
       const path = `/users/${user.id}/application_credentials`;
-      const make = async (): Promise<{ readonly id: string; readonly name: string; readonly secret: string }> => {
-        const name = `umbra-${randomBytes(6).toString('hex')}`;
-        const { application_credential: made } = await call('POST', path, { application_credential: { name, ...(roles && { roles }) } }, token);
-        return { ...(made as { readonly id: string; readonly secret: string } /* Keystone's API */), name };
-      };
-      // Keystone itself tries again when its SQLite was locked, and then finds the name that it made.
-      const { id, name, secret } = await make().catch(async (error: Error) => {
-        if (!error.message.includes('409')) throw error;
-        return await make();
-      });
-      return { id, name, secret, remove: async () => void (await call('DELETE', `${path}/${id}`, undefined, token)) };
+      const name = `umbra-${randomBytes(6).toString('hex')}`;
+      const { application_credential: made } = await call('POST', path, { application_credential: { name, ...(roles && { roles }) } }, token);
+      const { id, secret } = made as { readonly id: string; readonly secret: string }; // Keystone's API
+      return { id, name, secret, remove: async () => {
+        await keepRow();
+        await call('DELETE', `${path}/${id}`, undefined, token);
+      } };
     },
     async trust(trustor, trusteeId, projectId, roles) {
       const token = await asUser(trustor, projectId);
@@ -98,6 +107,7 @@ export async function openKeystone({ authUrl, adminPassword, domain }: Pick<Open
       return { id, remove: async () => void (await call('DELETE', `/OS-TRUST/trusts/${id}`, undefined, token)) };
     },
     async [Symbol.asyncDispose]() {
+      await keepRow();
       for (const step of undo.toReversed()) await step();
     },
   };
