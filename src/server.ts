@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { createAuth } from './auth/auth.ts';
 import type { Config, Redirect, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
-import { isDriverError } from './drivers/driver.ts';
+import { keys } from './content/keys.ts';
+import { isDriverError, type CallOptions, type Driver } from './drivers/driver.ts';
 import { keepHouse, type Swept } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
 import { BufferPool } from './http/buffers.ts';
@@ -86,15 +87,18 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     report: ({ kind, ...fields }) => log.warn(fields, `storage: ${kind}`),
     diskCounts: (root) => metrics.disk(root),
   };
-  const open = async (storage: StorageConfig): Promise<Store> => {
+  const open = async (storage: StorageConfig, check: typeof readable): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);
     closing.push(() => driver.close());
-    await driver.check().catch(unlessFull);
+    const refusal = await check(driver, {});
+    if (refusal !== undefined) log.warn({ error: refusal.message }, 'storage: read-only, so nothing can be pushed here');
     const tell = (key: string): Promise<void> => group.broadcast('forget', key);
     return { driver, content: content({ driver, nowMs, newId, tell, staleMs: config.tagStalenessMs, manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE) }) };
   };
-  const images = await open(config.storage);
-  const stores = config.upstreamStorage === undefined ? oneStore(images) : storesWithCache(images, await open(config.upstreamStorage), views.upstream.uid);
+  // A node that has a cache of its own may be one that must not write images.
+  const checkImages = config.upstreamStorage === undefined ? writable : readable;
+  const images = await open(config.storage, checkImages);
+  const stores = config.upstreamStorage === undefined ? oneStore(images) : storesWithCache(images, await open(config.upstreamStorage, writable), views.upstream.uid);
   group.subscribe('forget', (key) => {
     for (const { content: held } of stores.all) held.forget(key as string); // what `tell` broadcasts
   });
@@ -119,7 +123,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   });
 
   const auth = await createAuth(config, { nowMs, randomBytes, log });
-  const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => driver.check({ signal }).catch(unlessFull)))), nowMs });
+  const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => (driver === images.driver ? checkImages : writable)(driver, { signal })))), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());
   const trusted = trustedProxies(config.trustedProxies);
@@ -207,4 +211,22 @@ async function sweepAll(stores: Stores, untouchedMs: number, signal: AbortSignal
 /** A full store still serves what it has, and what upstream has: taking it out of service would help nobody. */
 function unlessFull(error: unknown): void {
   if (!isDriverError(error, 'full')) throw error;
+}
+
+async function writable(driver: Driver, options: CallOptions): Promise<undefined> {
+  await driver.check(options).catch(unlessFull);
+}
+
+/** Gives why the store can only be read, where that is so. */
+async function readable(driver: Driver, options: CallOptions): Promise<Error | undefined> {
+  try {
+    return await writable(driver, options);
+  } catch (error) {
+    if (!isDriverError(error, 'permanent')) throw error;
+    // Absent or not: whoever may not read is refused.
+    await driver.head(keys.storeName(), options).catch(() => {
+      throw error;
+    });
+    return error;
+  }
 }

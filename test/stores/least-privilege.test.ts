@@ -13,6 +13,7 @@ import { openStore, type StorageDeps } from '../../src/storage.ts';
 import { systemTimers } from '../../src/workers/timers.ts';
 import { openKeystone, type Keystone, type MadeUser } from '../services/keystone.ts';
 import { freshContainer } from '../services/openstack.ts';
+import { startUmbra } from '../support/umbra.ts';
 
 const service = inject('openstack');
 const container = freshContainer('acl');
@@ -31,8 +32,8 @@ beforeAll(async () => {
   [user, role] = [await keystone.user(), await keystone.role()];
   await keystone.grant(user.id, service.projectId, role);
   const acl = `${service.projectId}:${user.id}`;
-  expect((await owner.fetch(container, { method: 'PUT', headers: { 'x-container-read': acl, 'x-container-write': acl, 'x-container-meta-temp-url-key': TEMP_URL_KEY, 'x-container-meta-quota-bytes': '100000000' } })).status).toBe(201);
-  expect((await owner.fetch(`${container}/there`, { method: 'PUT', body: 'bytes' })).status).toBe(201);
+  await make(container, { 'x-container-read': acl, 'x-container-write': acl, 'x-container-meta-temp-url-key': TEMP_URL_KEY, 'x-container-meta-quota-bytes': '100000000' });
+  await make(`${container}/there`, {}, 'bytes');
   session = openStackSession({
     auth: passwordAuth(), region: undefined, interface: 'public', ca: undefined, insecure: false, nowMs: Date.now, random: Math.random,
     retries: { run: async (_, attempt) => await attempt(AbortSignal.timeout(60_000)) }, failed: (_, message) => new Error(message),
@@ -44,6 +45,12 @@ afterAll(async () => {
   await owner.close();
   await keystone[Symbol.asyncDispose]();
 });
+
+/** By the owner of the account. */
+async function make(path: string, headers: Record<string, string> = {}, body = ''): Promise<void> {
+  const answer = await owner.fetch(path, { method: 'PUT', headers, body });
+  if (answer.status !== 201) throw new Error(`PUT ${path}: ${answer.status}`);
+}
 
 function passwordAuth(): OpenStackAuth {
   const domain = { name: service.domain };
@@ -88,7 +95,7 @@ describe('with a role that Swift does not know and an ACL on the container, a us
   test('does not see the TempURL key, nor another container', async () => {
     expect((await call('HEAD', `/${container}`)).headers.get('x-container-meta-temp-url-key')).toBeNull();
     const other = freshContainer('other');
-    expect((await owner.fetch(other, { method: 'PUT' })).status).toBe(201);
+    await make(other);
     expect([(await call('GET', `/${other}`)).status, (await call('PUT', `/${other}/x`, {}, 'x')).status]).toEqual([403, 403]);
     await owner.remove(other);
   });
@@ -170,4 +177,28 @@ describe('the driver works for', () => {
     await expect(driver.check()).rejects.toThrow(new RegExp(`container ${missing}.*403.*user "${user.name}"`));
     await driver.close();
   });
+});
+
+test('a node that may only read the images caches what it pulls in a container of its own', async () => {
+  const [images, cache] = [freshContainer('images'), freshContainer('cache')];
+  const acl = `${service.projectId}:${user.id}`;
+  await make(images, { 'x-container-read': acl });
+  await make(cache, { 'x-container-read': acl, 'x-container-write': acl });
+  const auth = { url: service.authUrl, username: user.name, password: user.password, project: service.project };
+  const settings = (config: string): object => ({ driver: 'swift', container: config, auth });
+  const lines: string[] = [];
+  const umbra = await startUmbra({ storage: settings(images), upstreamStorage: settings(cache) }, { log: (line) => lines.push(line) });
+  try {
+    expect((await fetch(`${umbra.origin}/readyz`)).status).toBe(200);
+    expect((await fetch(`${umbra.origin}/v2/app/manifests/latest`)).status).toBe(404);
+    expect(lines.join('\n')).toContain(`storage: read-only`);
+  } finally {
+    await umbra.close();
+    await owner.remove(images);
+    await owner.remove(cache);
+  }
+  // Without a cache of its own it would be of no use.
+  await make(images, { 'x-container-read': acl });
+  await expect(startUmbra({ storage: settings(images) })).rejects.toThrow(new RegExp(`container ${images}.*403`));
+  await owner.remove(images);
 });
