@@ -39,7 +39,7 @@ export function contractBehindFaults({ style, origin, storage, onlySoak = false,
       const events = new Map<string, number>();
       beforeAll(async () => {
         proxy = await FaultProxy.start({ origin, store: style, seed: SEED });
-        added = rules.map((rule) => proxy.add(rule));
+        added = rules.filter(isTheDrivers).map((rule) => proxy.add(rule));
       });
       afterAll(async () => {
         console.log(`${style} behind ${kind}, seed ${SEED}, ${proxy.requests} requests:\n${proxy.report()}\n`, Object.fromEntries(events));
@@ -64,6 +64,11 @@ export function contractBehindFaults({ style, origin, storage, onlySoak = false,
       });
     });
   }
+}
+
+/** What a stream gives is hashed by who reads it (src/http/verified.ts): a driver that reads ranges has no sum to compare with. */
+function isTheDrivers({ fault }: RuleOptions): boolean {
+  return !(fault.kind === 'corrupted' && fault.body === 'response');
 }
 
 /** Waits between attempts are a hundredth as long; deadlines are as they are. */
