@@ -1,7 +1,8 @@
 /**
- * One attempt at adding bytes to an S3 assembly: they are gathered in memory of a bounded size and become segments,
- * objects of their own, as they arrive. A segment is written under a key that nothing was ever written to, its MD5 is
- * checked by the store and by us, and it can be read at once; so what landed is never wrong and never changes.
+ * One attempt at adding bytes to an S3 assembly: they are gathered in memory of a bounded size and leave it as they
+ * arrive. Where somebody follows, each gathering becomes a segment, an object that can be read at once; else they become
+ * parts of one object. Keys are never written twice, and the MD5 of all that is sent is checked by the store and by us:
+ * what landed is never wrong and never changes.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -9,13 +10,16 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { DriverError, type Appender, type AssemblyState } from './driver.ts';
 import type { S3Calls } from './s3-client.ts';
 import { partsOf } from './s3-keys.ts';
+import type { S3Objects } from './s3-objects.ts';
 import { MIB, MIN_PART_BYTES, segmentBytesAt } from './s3-parts.ts';
+import { S3Run } from './s3-run.ts';
 import { unquoted } from './s3-stat.ts';
 import { s3State, segmentName, sizeOf, type Segment } from './s3-state.ts';
 import type { Holder, SegmentMemory } from './segment-memory.ts';
 
 export interface S3AppenderOptions {
   readonly calls: S3Calls;
+  readonly objects: S3Objects;
   readonly memory: SegmentMemory;
   readonly root: string;
   readonly prefix: string;
@@ -30,6 +34,7 @@ export interface S3AppenderOptions {
   /** Removes what the attempt wrote; must not fail. */
   readonly remove: (keys: readonly string[]) => Promise<void>;
   readonly nowMs: () => number;
+  /** Somebody follows: bytes are to be readable soon. */
   readonly onLanded?: (() => void) | undefined;
 }
 
@@ -38,6 +43,8 @@ const CARRIED_BYTES = MIB;
 /** Segments of one attempt under way at once. */
 const MAX_UNDER_WAY = 3;
 const PUT_MS = 120_000;
+/** An object is ended at this, so that it can be copied in one call (5 GiB) and Swift's s3api has parts enough (1000). */
+const RUN_BYTES = 4096 * MIB;
 
 /** A segment that fills. */
 interface Filling {
@@ -57,6 +64,8 @@ export class S3Appender implements Appender, Holder {
   /** What comes before the first segment of this attempt. */
   #base: readonly Segment[];
   #writes: Promise<void> = Promise.resolve();
+  /** Where nobody follows: the object that the next bytes belong to, and its number. */
+  #run: { readonly run: S3Run; readonly number: number } | undefined;
   #filling: Filling | undefined;
   #filled: number;
   #underWay = 0;
@@ -89,7 +98,8 @@ export class S3Appender implements Appender, Holder {
     this.#stage = 'finishing';
     try {
       await this.#writes;
-      this.flush();
+      this.#send(true);
+      this.#endRun();
       while (this.#underWay > 0) await this.#change();
       this.#checkWhole();
       return this.landed();
@@ -109,18 +119,63 @@ export class S3Appender implements Appender, Holder {
   }
 
   flush(): void {
+    this.#send(false);
+  }
+
+  #send(last: boolean): void {
     const filling = this.#filling;
     if (filling === undefined || filling.size === 0) return;
     this.#filling = undefined;
     this.#options.memory.letGo(this);
-    const held = Math.ceil(filling.size / MIB) * MIB;
+    const held = Math.min(Math.ceil(filling.size / MIB) * MIB, filling.reserved);
     if (held < filling.reserved) this.#options.memory.release(filling.reserved - held);
+    const sending = this.#sendTo(last, filling);
+    this.#count(sending.finally(() => this.#options.memory.release(held)));
+  }
+
+  #sendTo(last: boolean, filling: Filling): Promise<void> {
+    const { blocks, size, md5 } = filling;
+    const pieces = blocks.map((block, index) => block.subarray(0, Math.min(block.length, size - index * MIB)));
+    if (this.#run === undefined && (this.#options.onLanded !== undefined || last || size < MIN_PART_BYTES)) {
+      return this.#put(this.#segments.push(undefined) - 1, pieces, size, md5.digest());
+    }
+    const { run } = (this.#run ??= this.#beginRun());
+    const sent = run.put(pieces, size, md5.digest());
+    // Only the last part may be small.
+    if (size < MIN_PART_BYTES || run.size >= RUN_BYTES) this.#endRun();
+    return sent;
+  }
+
+  #beginRun(): { readonly run: S3Run; readonly number: number } {
+    const { calls, objects, root, prefix, attempt, etagIsMd5 } = this.#options;
     const number = this.#segments.push(undefined) - 1;
+    const key = partsOf(prefix) + segmentName(attempt, number);
+    return { number, run: new S3Run({ calls, objects, root, key, etagIsMd5, signal: this.#aborting.signal }) };
+  }
+
+  #endRun(): void {
+    const ending = this.#run;
+    if (ending === undefined) return;
+    this.#run = undefined;
+    const { run, number } = ending;
+    const name = segmentName(this.#options.attempt, number);
+    const complete = async (): Promise<void> => {
+      try {
+        this.#segments[number] = { name, etag: await run.complete(), size: run.size };
+      } catch (error) {
+        await run.abandon();
+        throw error;
+      }
+    };
+    this.#count(complete());
+  }
+
+  /** Keeps count of what is under way, and of its failure. */
+  #count(sending: Promise<void>): void {
     this.#underWay++;
-    void this.#put(number, filling)
+    void sending
       .catch((error: unknown) => void (this.#failure ??= { error }))
       .finally(() => {
-        this.#options.memory.release(Math.min(held, filling.reserved));
         this.#underWay--;
         this.#wake?.();
       });
@@ -185,11 +240,9 @@ export class S3Appender implements Appender, Holder {
     return extended;
   }
 
-  async #put(number: number, { blocks, md5, size }: Filling): Promise<void> {
+  async #put(number: number, pieces: readonly Buffer[], size: number, digest: Buffer): Promise<void> {
     const { calls, root, prefix, attempt, etagIsMd5, onLanded } = this.#options;
     const name = segmentName(attempt, number);
-    const digest = md5.digest();
-    const pieces = blocks.map((block, index) => block.subarray(0, Math.min(block.length, size - index * MIB)));
     const input = { Bucket: calls.bucket, Key: root + partsOf(prefix) + name, ContentLength: size, ContentMD5: digest.toString('base64') };
     const etag = await calls.run(
       `put ${partsOf(prefix)}${name}`,
@@ -223,7 +276,10 @@ export class S3Appender implements Appender, Holder {
     const { root, prefix, attempt, remove } = this.#options;
     this.#aborting.abort(ended(prefix));
     this.#drop();
+    const run = this.#run?.run;
+    this.#run = undefined;
     while (this.#underWay > 0) await this.#change();
+    await run?.abandon();
     await remove(this.#segments.map((_, number) => root + partsOf(prefix) + segmentName(attempt, number)));
   }
 

@@ -31,6 +31,8 @@ export interface S3AssembliesOptions {
   readonly root: string;
   /** Whether this store's ETags of plain objects are their MD5. */
   readonly etagIsMd5: boolean;
+  /** Not AWS itself. */
+  readonly lookAlike: boolean;
   readonly nowMs: () => number;
   /** Never the same twice. */
   readonly newId: () => string;
@@ -66,13 +68,13 @@ export class S3Assemblies implements Assemblies {
   }
 
   async append(state: AssemblyState, options: AppendOptions = {}): Promise<Appender> {
-    const { calls, memory, root, etagIsMd5, nowMs, newId } = this.#options;
+    const { calls, objects, memory, root, etagIsMd5, nowMs, newId } = this.#options;
     const from = segmentsOf(state);
     options.signal?.throwIfAborted();
     const { prefix } = state;
     const read = (segments: readonly Segment[]): Promise<Buffer> => this.#read(prefix, segments);
     const remove = (keys: readonly string[]): Promise<void> => this.#remove(keys);
-    return new S3Appender({ calls, memory, root, prefix, attempt: newId(), from, read, remove, etagIsMd5, nowMs, onLanded: options.onLanded });
+    return new S3Appender({ calls, objects, memory, root, prefix, attempt: newId(), from, read, remove, etagIsMd5, nowMs, onLanded: options.onLanded });
   }
 
   async open(state: AssemblyState, options: CallOptions = {}): Promise<Source | undefined> {

@@ -42,8 +42,6 @@ export type Command<T> = (client: S3Client, http: Http) => Promise<T>;
 const CALL_CONNECTIONS = 64;
 const BODY_CONNECTIONS = 512;
 const CONNECT_MS = 10_000;
-/** A connection on which nothing moves. */
-const IDLE_MS = 60_000;
 
 const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
@@ -124,7 +122,6 @@ export class S3Calls {
       expectContinueHeader: false,
       requestHandler: {
         connectionTimeout: CONNECT_MS,
-        socketTimeout: IDLE_MS,
         // More calls than sockets wait in turn, each with its deadline: nothing to warn of.
         socketAcquisitionWarningTimeout: 24 * 60 * 60 * 1000,
         httpAgent: new HttpAgent(agent),

@@ -3,17 +3,18 @@
  * parts are copies, which becomes visible in one step. Every part's ETag is compared.
  */
 import {
-  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, UploadPartCommand, UploadPartCopyCommand,
+  CopyObjectCommand, CreateMultipartUploadCommand, UploadPartCommand, UploadPartCopyCommand,
   type CompletedPart, type S3Client,
 } from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
 import type { Timers } from '../workers/timers.ts';
 import { DriverError, isDriverError, type CallOptions, type Stat } from './driver.ts';
 import { Limiter } from './limiter.ts';
-import { s3Whole } from './s3-body.ts';
+import { s3Body, s3Whole } from './s3-body.ts';
 import type { Http, S3Calls } from './s3-client.ts';
-import { codeOf, isConditionFailure, isUploadGone } from './s3-errors.ts';
+import { isConditionFailure, isUploadGone } from './s3-errors.ts';
 import { copySource } from './s3-keys.ts';
+import { abortUpload, completeUpload, type Upload } from './s3-multipart.ts';
 import type { S3Objects } from './s3-objects.ts';
 import { planParts, type Part } from './s3-parts.ts';
 import type { Piece } from './s3-source.ts';
@@ -30,6 +31,8 @@ export interface S3CompletionOptions {
   readonly root: string;
   /** Whether this store's ETags of plain objects and of parts are their MD5. */
   readonly etagIsMd5: boolean;
+  /** Not AWS itself: Ceph copies a whole object without touching its bytes, but not parts. */
+  readonly lookAlike: boolean;
   readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
 }
 
@@ -37,8 +40,13 @@ export interface S3CompletionOptions {
 const COPIES_AT_ONCE = 8;
 /** Completing may begin again where the store lost the upload or a part. */
 const MAX_COMPLETIONS = 3;
-const COPY_MS = 120_000;
-const COMPLETE_MS = 300_000;
+const COPY_MS = 600_000;
+/** Segments up to this are read whole, so that they can be compared with their MD5. */
+const SMALL_BYTES = 16 * 1024 * 1024;
+/** AWS copies what is larger faster in parts beside each other. */
+const COPIED_WHOLE_BYTES = 256 * 1024 * 1024;
+/** The ETag of what was uploaded in parts has another form, and is not that of its copy. */
+const MD5 = /^[0-9a-f]{32}$/;
 
 export class S3Completion {
   readonly #options: S3CompletionOptions;
@@ -52,10 +60,11 @@ export class S3Completion {
    * @throws DriverError superseded, where a piece is gone
    */
   async join(prefix: string, pieces: readonly Piece[], key: string, options: CallOptions): Promise<Stat> {
+    const { lookAlike } = this.#options;
     const [first] = pieces;
     if (first === undefined) return this.#options.objects.put(key, new Uint8Array(0), options);
     try {
-      return await (pieces.length === 1 ? this.#copyWhole(prefix, first, key, options) : this.#joinMany(prefix, pieces, key, options));
+      return await (pieces.length === 1 && (lookAlike || first.size <= COPIED_WHOLE_BYTES) ? this.#copyWhole(prefix, first, key, options) : this.#joinMany(prefix, pieces, key, options));
     } catch (error) {
       // Whoever completed these very pieces before, and removed them, may not have lived to tell.
       const done = isDriverError(error, 'superseded') ? await this.#options.objects.standing(key, options) : undefined;
@@ -78,7 +87,7 @@ export class S3Completion {
   async #copyWhole(prefix: string, piece: Piece, key: string, { signal }: CallOptions): Promise<Stat> {
     const { calls, root } = this.#options;
     const what = `complete ${key}`;
-    const source = { CopySource: copySource(calls.bucket, piece.key), CopySourceIfMatch: `"${piece.etag}"` };
+    const source = copying(calls.bucket, piece);
     const target = { Bucket: calls.bucket, Key: root + key, MetadataDirective: 'REPLACE', Metadata: { nonce: nonceOf([piece]) } } as const;
     const send = async (client: S3Client, http: Http): Promise<Stat> => {
       const { CopyObjectResult: result } = await client.send(new CopyObjectCommand({ ...target, ...source }), http).catch(supersededBy(prefix));
@@ -87,7 +96,7 @@ export class S3Completion {
     };
     const stat = await calls.find(what, send, { signal, timeoutMs: COPY_MS });
     if (stat === undefined) throw superseded(prefix);
-    return stat;
+    return MD5.test(piece.etag) ? stat : this.#found(key, piece.size, signal);
   }
 
   async #joinOnce(prefix: string, pieces: readonly Piece[], key: string, { signal }: CallOptions): Promise<Stat> {
@@ -97,25 +106,17 @@ export class S3Completion {
     const { UploadId } = await calls.run(`begin ${key}`, (client, http) => client.send(new CreateMultipartUploadCommand({ ...target, Metadata: { nonce } }), http), { signal });
     const upload = { ...target, UploadId };
     try {
-      const Parts = await this.#makeParts(upload, prefix, pieces, signal);
-      const send = async (client: S3Client, http: Http): Promise<void> => {
-        try {
-          await client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } }), http);
-        } catch (error) {
-          if (!isUploadGone(error)) throw error;
-          // It may have succeeded before, its answer lost; else all parts are needed again.
-          if ((await objects.standing(key, { signal: http.abortSignal }))?.nonce === nonce) return;
-          throw new DriverError('permanent', `complete ${key}: ${calls.store} lost the parts (${codeOf(error)})`, { cause: error });
-        }
-      };
-      await calls.run(`complete ${key}`, send, { signal, timeoutMs: COMPLETE_MS });
+      await completeUpload({ calls, objects, upload, key, nonce, parts: await this.#makeParts(upload, prefix, pieces, signal), signal });
     } catch (error) {
-      await calls.run(`abort ${key}`, (client, http) => client.send(new AbortMultipartUploadCommand(upload), http), { attempts: 2 }).catch(() => undefined);
+      await abortUpload(calls, upload);
       throw error;
     }
-    const stat = await objects.head(key, { signal });
-    const size = sizeOf(pieces);
-    if (stat?.size !== size) throw new DriverError('retryable', `complete ${key}: ${calls.store} has ${stat?.size ?? 'no'} bytes of ${size}`);
+    return this.#found(key, sizeOf(pieces), signal);
+  }
+
+  async #found(key: string, size: number, signal: AbortSignal | undefined): Promise<Stat> {
+    const stat = await this.#options.objects.head(key, { signal });
+    if (stat?.size !== size) throw new DriverError('retryable', `complete ${key}: ${this.#options.calls.store} has ${stat?.size ?? 'no'} bytes of ${size}`);
     return stat;
   }
 
@@ -142,13 +143,16 @@ export class S3Completion {
 
   async #copyPart(upload: PartUpload, prefix: string, pieces: readonly Piece[], part: Part, signal: AbortSignal): Promise<string> {
     const { calls } = this.#options;
-    const piece = pieces[part.slices[0]?.segment ?? -1];
-    if (piece === undefined) throw new Error('a part that is copied is one segment');
+    const [slice] = part.slices;
+    const piece = pieces[slice?.segment ?? -1];
+    if (slice === undefined || piece === undefined) throw new Error('a part that is copied is of one segment');
+    const { start, end } = slice.range;
+    const whole = part.size === piece.size;
     const what = `copy part ${upload.PartNumber} of ${prefix}`;
-    const input = { ...upload, CopySource: copySource(calls.bucket, piece.key), CopySourceIfMatch: `"${piece.etag}"` };
+    const input = { ...upload, ...copying(calls.bucket, piece), ...(whole ? {} : { CopySourceRange: `bytes=${start}-${end}` }) };
     const send = async (client: S3Client, http: Http): Promise<string> => {
       const { CopyPartResult: result } = await client.send(new UploadPartCopyCommand(input), http).catch(supersededBy(prefix));
-      this.#compare(what, piece.etag, result?.ETag);
+      if (whole) this.#compare(what, piece.etag, result?.ETag);
       return `"${unquoted(result?.ETag)}"`;
     };
     const etag = await calls.find(what, send, { signal, timeoutMs: COPY_MS });
@@ -165,7 +169,10 @@ export class S3Completion {
       const chunks: Buffer[] = [];
       for (const { segment, range } of part.slices) {
         const piece = pieces[segment];
-        if (piece !== undefined) chunks.push((await s3Whole({ calls, timers, name: prefix, ...piece, etagIsMd5, signal })).subarray(range.start, range.end + 1));
+        if (piece === undefined) continue;
+        const source = { calls, timers, name: prefix, ...piece, signal };
+        if (MD5.test(piece.etag) && piece.size <= SMALL_BYTES) chunks.push((await s3Whole({ ...source, etagIsMd5 })).subarray(range.start, range.end + 1));
+        else for await (const chunk of s3Body({ ...source, range })) chunks.push(chunk);
       }
       const Body = Buffer.concat(chunks);
       const md5 = createHash('md5').update(Body).digest();
@@ -181,19 +188,22 @@ export class S3Completion {
   }
 
   #compare(what: string, expected: string, got: string | undefined): void {
-    if (!this.#options.etagIsMd5 || unquoted(got) === expected) return;
+    if (!this.#options.etagIsMd5 || !MD5.test(expected) || unquoted(got) === expected) return;
     throw new DriverError('retryable', `${what}: ${this.#options.calls.store} has other bytes (MD5 ${unquoted(got)} instead of ${expected})`, { answered: true });
   }
 }
 
-interface Upload {
-  readonly Bucket: string;
-  readonly Key: string;
-  readonly UploadId: string | undefined;
-}
-
 interface PartUpload extends Upload {
   readonly PartNumber: number;
+}
+
+/**
+ * Swift's s3api knows an object that was uploaded in parts by another ETag when it copies it; nothing but its absence
+ * could differ anyway, since keys of segments are never written twice.
+ */
+function copying(bucket: string, { key, etag }: Piece): { readonly CopySource: string; readonly CopySourceIfMatch?: string } {
+  const CopySource = copySource(bucket, key);
+  return MD5.test(etag) ? { CopySource, CopySourceIfMatch: `"${etag}"` } : { CopySource };
 }
 
 /** By which the object that these pieces become is known again: their keys were never written before. */

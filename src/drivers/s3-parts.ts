@@ -15,12 +15,15 @@ export interface Slice {
   readonly range: ByteRange;
 }
 
-/** One slice that is a whole segment is copied by the store; any other part is read and written again. */
+/** One slice that is large enough is copied by the store; any other part is read and written again. */
 export interface Part {
   readonly size: number;
   readonly slices: readonly Slice[];
   readonly copied: boolean;
 }
+
+/** The most that is copied as one part: AWS copies parts beside each other faster than one large part, and takes 5 GiB at most. */
+const COPIED_BYTES: number = 256 * MIB;
 
 /** The size that the next segment should have: what `maxBytes` of memory allow, and more the further it goes, so that parts suffice. */
 export function segmentBytesAt(offset: number, maxBytes: number): number {
@@ -36,7 +39,7 @@ export function planParts(sizes: readonly number[]): Part[] {
   return planOf(sizes, Math.ceil(total / (MAX_PARTS - 1)));
 }
 
-/** @param least what a part must have; one that is a whole segment may have any more, another less than twice as much */
+/** @param least what a part must have; one that is copied may have more, another less than twice as much */
 function planOf(sizes: readonly number[], least: number): Part[] {
   const parts: Part[] = [];
   let slices: Slice[] = [];
@@ -46,23 +49,27 @@ function planOf(sizes: readonly number[], least: number): Part[] {
     slices = [];
     gathered = 0;
   };
-  const take = (segment: number, start: number, size: number): void => {
+  const gather = (segment: number, start: number, size: number): void => {
     slices.push({ segment, range: { start, end: start + size - 1 } });
     gathered += size;
     if (gathered >= least) end();
   };
-  for (const [segment, size] of sizes.entries()) {
-    const last = segment === sizes.length - 1;
-    if (gathered === 0 && (size >= least || last)) {
-      parts.push({ size, slices: [{ segment, range: { start: 0, end: size - 1 } }], copied: true });
-      continue;
+  const copy = (segment: number, start: number, size: number): void => {
+    const count = Math.ceil(size / Math.max(COPIED_BYTES, least));
+    const each = Math.ceil(size / count);
+    for (let from = start; from < start + size; from += each) {
+      const to = Math.min(from + each, start + size) - 1;
+      parts.push({ size: to + 1 - from, slices: [{ segment, range: { start: from, end: to } }], copied: true });
     }
-    const missing = least - gathered;
-    // What is left of a large segment is gathered on: only what stands for itself can be copied and its ETag compared.
-    if (gathered + size < 2 * least) take(segment, 0, size);
+  };
+  for (const [segment, size] of sizes.entries()) {
+    // Of a large segment, no more is gathered than what is missing before it.
+    const missing = gathered === 0 ? 0 : least - gathered;
+    const enough = segment === sizes.length - 1 ? missing + 1 : missing + least;
+    if (size < enough) gather(segment, 0, size);
     else {
-      take(segment, 0, missing);
-      for (let start = missing; start < size; start += least) take(segment, start, Math.min(least, size - start));
+      if (missing > 0) gather(segment, 0, missing);
+      copy(segment, missing, size - missing);
     }
   }
   end();

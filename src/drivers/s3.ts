@@ -61,7 +61,7 @@ export async function openS3(storage: S3Options, deps: S3Deps): Promise<Driver> 
     if (storage.claims === undefined && claims === 'settle') report({ kind: 's3-claims-settle', store, bucket, because: found.because });
     const objects = new S3Objects({ calls, root, newId, conditions: found.conditions, etagIsMd5: found.etagIsMd5 });
     const memory = new SegmentMemory({ totalBytes: Math.max(deps.memoryBytes, 2 * MIN_PART_BYTES), nowMs, timers });
-    const assemblies = new S3Assemblies({ calls, objects, memory, timers, root, etagIsMd5: found.etagIsMd5, nowMs, newId, report });
+    const assemblies = new S3Assemblies({ calls, objects, memory, timers, root, etagIsMd5: found.etagIsMd5, lookAlike: opening.lookAlike, nowMs, newId, report });
     return new S3Driver({ calls, objects, memory, assemblies, timers, root, newId, claims, redirects: storage.redirect !== 'never' });
   } catch (error) {
     calls.close();
