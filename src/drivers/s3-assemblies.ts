@@ -1,5 +1,5 @@
 /**
- * Uploads in progress on S3 (docs/decisions has why they are kept in this way): each attempt's bytes stand as segments,
+ * Uploads in progress on S3 (docs/decisions/0010-s3-uploads.md has why they are kept in this way): each attempt's bytes stand as segments,
  * objects of its own that everybody can read at once; completing joins them within the store into one object. Attempts
  * stand side by side; a state names the segments that count.
  */
