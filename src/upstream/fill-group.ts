@@ -15,7 +15,7 @@ export interface FillGroup {
 export interface FillLead extends Leading {
   /**
    * Asks whether another machine leads already. What it gives then speaks instead of this lead, which is over. Never
-   * rejects, and is given up after a second. Absent, as the rest, where there are no other machines.
+   * rejects, and is given up after some seconds. Absent, as the rest, where there are no other machines.
    */
   contend?(signal: AbortSignal): Promise<Relay | undefined>;
   /** So many bytes have come from upstream: other machines want to know that it goes on. */

@@ -21,7 +21,13 @@ export interface Lease {
   readonly ended?: true;
 }
 
-export type Contest = { readonly kind: 'won' } | { readonly kind: 'lost'; readonly lease: Lease } | { readonly kind: 'undecided' };
+/** A lease that somebody keeps up, who wrote it so long ago. */
+export interface Kept {
+  readonly lease: Lease;
+  readonly ageMs: number;
+}
+
+export type Contest = { readonly kind: 'won' } | { readonly kind: 'lost'; readonly kept: Kept } | { readonly kind: 'undecided' };
 
 export interface LeaseOptions {
   readonly driver: Driver;
@@ -58,13 +64,13 @@ export class FillLease {
     const { nowMs, timers } = this.#options;
     try {
       const kept = await this.#kept();
-      if (kept !== undefined) return { kind: 'lost', lease: kept };
+      if (kept !== undefined) return { kind: 'lost', kept };
       const startedMs = nowMs();
       await this.write({ beat: 0, came: 0 });
       // The last put wins. Once those of the others are over too, all read the same winner.
       await new Promise<void>((resolve) => timers.after(Math.max(SETTLE_MS, nowMs() - startedMs), resolve));
       const lease = await this.read();
-      return lease === undefined || lease.holder === this.holder ? { kind: 'won' } : { kind: 'lost', lease };
+      return lease === undefined || lease.holder === this.holder ? { kind: 'won' } : { kind: 'lost', kept: { lease, ageMs: 0 } };
     } catch {
       return { kind: 'undecided' };
     }
@@ -85,13 +91,13 @@ export class FillLease {
   }
 
   /** The lease, if somebody keeps it up: its age is the store's to tell. */
-  async #kept(): Promise<Lease | undefined> {
+  async #kept(): Promise<Kept | undefined> {
     const { driver, nowMs } = this.#options;
     const stored = await driver.get(this.#key);
     const lease = stored === undefined ? undefined : parse(stored.bytes);
     if (stored === undefined || lease === undefined || lease.ended === true) return undefined;
-    const now = (await driver.clock?.()) ?? nowMs();
-    return now - stored.modifiedMs < DEAD_MS ? lease : undefined;
+    const ageMs = ((await driver.clock?.()) ?? nowMs()) - stored.modifiedMs;
+    return ageMs < DEAD_MS ? { lease, ageMs } : undefined;
   }
 }
 

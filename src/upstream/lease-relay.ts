@@ -5,7 +5,7 @@
 import type { FollowEvent, Leading, Message } from '../workers/group.ts';
 import type { Timers } from '../workers/timers.ts';
 import type { Relay } from './fill-group.ts';
-import { DEAD_MS, type FillLease, type Lease } from './fill-lease.ts';
+import { DEAD_MS, type FillLease, type Kept, type Lease } from './fill-lease.ts';
 import type { Outcome } from './fill-progress.ts';
 
 export interface RelayOptions {
@@ -14,7 +14,7 @@ export interface RelayOptions {
   readonly local: Leading;
   /** The same for this process. */
   readonly follow: (event: FollowEvent) => void;
-  readonly first: Lease;
+  readonly first: Kept;
   readonly timers: Timers;
   /** For durations. */
   readonly nowMs: () => number;
@@ -25,7 +25,7 @@ export interface RelayOptions {
 
 /** Between two looks: while it goes on, and at most. */
 const POLL_MS = 250;
-const MAX_POLL_MS = 1_000;
+const MAX_POLL_MS = 500;
 
 const ORPHANED: Outcome = { kind: 'orphaned' };
 
@@ -43,10 +43,11 @@ export class LeaseRelay implements Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    this.#seen = options.first;
+    this.#seen = options.first.lease;
     this.#followers = options.followers;
-    this.#movedMs = options.nowMs();
-    this.#hear(options.first);
+    // Of one that is dead by now nobody waits for more than is left of its time.
+    this.#movedMs = options.nowMs() - Math.max(0, options.first.ageMs);
+    this.#hear(options.first.lease);
   }
 
   readersChanged(count: number): void {

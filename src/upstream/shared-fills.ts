@@ -5,7 +5,7 @@
  */
 import type { FollowEvent, Group, Leading, Message } from '../workers/group.ts';
 import { keyOf, type FillGroup, type FillLead, type Relay } from './fill-group.ts';
-import { FillLease, type Lease, type LeaseOptions } from './fill-lease.ts';
+import { FillLease, type Kept, type LeaseOptions } from './fill-lease.ts';
 import type { Outcome } from './fill-progress.ts';
 import { LeaseRelay } from './lease-relay.ts';
 
@@ -16,9 +16,11 @@ export interface SharedFillsOptions extends LeaseOptions {
 /** A blob smaller than this is downloaded again sooner than its lease is looked up. */
 const WORTH_A_LEASE_BYTES = 1024 * 1024;
 /** A store that takes longer to say who leads has not said it. */
-const CONTEST_MS = 1_000;
-/** How often a holder says that it lives. */
-const BEAT_MS = 2_000;
+const CONTEST_MS = 3_000;
+/** How often a holder says that it lives: several times while others wait, since a store under load takes its time. */
+const BEAT_MS = 1_000;
+/** Who said nothing for so long may have been taken for dead. */
+const UNHEARD_MS = 4_000;
 /** How long the last word stands. */
 const LAST_WORD_MS = 5_000;
 /** How long those who followed a download that ended may take to read again what they had of it. */
@@ -65,6 +67,7 @@ class SharedLead implements FillLead {
   #relay: LeaseRelay | undefined;
   #followers = 0;
   #beat = 0;
+  #writtenMs = 0;
   #came = 0;
   #message: Message;
   #dirty = false;
@@ -98,7 +101,7 @@ class SharedLead implements FillLead {
       void lease.acquire().then((contest) => {
         if (contest.kind === 'won') this.#hold();
         // Later it would come too late: readers have bytes of our own download by then.
-        if (waits) settle(contest.kind === 'lost' ? this.#relayed(contest.lease) : undefined);
+        if (waits) settle(contest.kind === 'lost' ? this.#relayed(contest.kept) : undefined);
       });
     });
   }
@@ -140,7 +143,7 @@ class SharedLead implements FillLead {
     open.add(waiting);
   }
 
-  #relayed(first: Lease): Relay {
+  #relayed(first: Kept): Relay {
     const { open, lease, local, follow, timers, nowMs } = this.#options;
     const relay: LeaseRelay = new LeaseRelay({ lease, local, follow, first, timers, nowMs, followers: this.#followers, ended: () => open.delete(relay) });
     this.#relay = relay;
@@ -150,6 +153,7 @@ class SharedLead implements FillLead {
 
   #hold(): void {
     this.#holds = true;
+    this.#writtenMs = this.#options.nowMs();
     this.#options.open.add(this);
     // What was said meanwhile, the last word perhaps.
     if (this.#message !== undefined) this.#write();
@@ -158,7 +162,8 @@ class SharedLead implements FillLead {
   }
 
   async #beatOn(): Promise<void> {
-    const now = await this.#options.lease.read().catch(() => undefined);
+    const isHeard = this.#options.nowMs() - this.#writtenMs < UNHEARD_MS;
+    const now = isHeard ? undefined : await this.#options.lease.read().catch(() => undefined);
     if (this.#ended) return;
     if (now !== undefined && now.holder !== this.#options.lease.holder) {
       // Another took us for dead: two that write in turns would keep everybody from following either.
@@ -186,10 +191,12 @@ class SharedLead implements FillLead {
     while (this.#dirty && this.#holds) {
       this.#dirty = false;
       this.#beat += 1;
-      const { lease } = this.#options;
+      const { lease, nowMs } = this.#options;
+      const startedMs = nowMs();
       // Where it cannot be written nobody can follow: they take this node for dead, and download for themselves.
       await lease
         .write({ beat: this.#beat, came: this.#came, ...(this.#message === undefined ? {} : { message: this.#message }), ...(this.#ended ? { ended: true } : {}) })
+        .then(() => (this.#writtenMs = startedMs))
         .catch(() => undefined);
     }
   }
