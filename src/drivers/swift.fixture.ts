@@ -33,15 +33,28 @@ interface TestOptions {
   readonly totalMs?: number;
 }
 
-export async function openTestSwift(service: SwiftService, container: string, options: Partial<SwiftOptions> & TestOptions = {}): Promise<SwiftDriver> {
-  const { auth = passwordAuth(service), url, totalMs, ...rest } = options;
+/**
+ * One login for all drivers of a test file: each token is one that Swift asks the tests' Keystone about, which is a
+ * single process, and hundreds of them at once are more than it ever gets through.
+ */
+const shared = new Map<string, OpenStackSession>();
+
+function sharedSession(service: SwiftService): OpenStackSession {
+  const key = `${service.username}@${service.authUrl}`;
+  const session = shared.get(key) ?? ownSession(passwordAuth(service), undefined);
+  shared.set(key, session);
+  return { access: (call) => session.access(call), refused: (access) => session.refused(access), close: async () => undefined };
+}
+
+function ownSession(auth: OpenStackAuth, url: TestOptions['url']): OpenStackSession {
   const base = { nowMs: Date.now, timers: systemTimers, random: Math.random, report: () => undefined };
   const opened = openStackSession({
     auth, region: undefined, interface: 'public', ca: undefined, insecure: false, nowMs: Date.now, random: Math.random,
     retries: attempts({ ...base, store: 'Keystone' }),
     failed: (kind, message, more) => new DriverError(kind, message, more),
   });
-  const session: OpenStackSession = url === undefined ? opened : {
+  if (url === undefined) return opened;
+  return {
     access: async (call) => {
       const access = await opened.access(call);
       return { ...access, url: url(access.url) };
@@ -49,6 +62,12 @@ export async function openTestSwift(service: SwiftService, container: string, op
     refused: (access) => opened.refused(access),
     close: async () => await opened.close(),
   };
+}
+
+export async function openTestSwift(service: SwiftService, container: string, options: Partial<SwiftOptions> & TestOptions = {}): Promise<SwiftDriver> {
+  const { auth, url, totalMs, ...rest } = options;
+  const base = { nowMs: Date.now, timers: systemTimers, random: Math.random, report: () => undefined };
+  const session = auth === undefined && url === undefined ? sharedSession(service) : ownSession(auth ?? passwordAuth(service), url);
   return await openSwift({
     session,
     attempts: attempts({ ...base, store: 'Swift', ...(totalMs === undefined ? {} : { totalMs }) }),
