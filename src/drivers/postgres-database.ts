@@ -77,6 +77,9 @@ export class Database {
     });
     // An idle connection that breaks is replaced when the next one is needed; unheard, the event would end the process.
     this.#pool.on('error', () => undefined);
+    // The pool stops listening before whoever waits for a connection has it: one that breaks then, or between two
+    // statements, must not end the process either.
+    this.#pool.on('connect', (client) => client.on('error', () => undefined));
   }
 
   /**
@@ -130,16 +133,12 @@ export class Database {
 
   async #once<T>(task: (connection: Connection) => Promise<T>): Promise<T> {
     const client = await faulty(this.#pool.connect());
-    // While it is ours the pool does not listen, and a connection that breaks between two statements must not end the process.
-    const broken = (): void => undefined;
-    client.on('error', broken);
     let good = false;
     try {
       const result = await task(connectionOf(client));
       good = true;
       return result;
     } finally {
-      client.off('error', broken);
       // With an open transaction, or one whose fate is unknown, it is of no use to anybody: closing it rolls back.
       client.release(!good);
     }
