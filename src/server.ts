@@ -50,11 +50,11 @@ export interface ServerDeps {
   readonly nowMs: () => number;
 }
 
-/** How `limits.memory` is divided: bodies of clients, downloads from upstreams, manifests kept; and as much again for object stores. */
+/** How `limits.memory` is divided: bodies of clients, downloads from upstreams, manifests kept; and a quarter as much again for segments on their way to an object store. */
 const POOL_SHARE = 1 / 4;
 const FILL_SHARE = 1 / 2;
 const MANIFEST_CACHE_SHARE = 1 / 8;
-const SEGMENT_SHARE = 1 / 2;
+const SEGMENT_SHARE = 1 / 4;
 /** How long buffers are kept for the next body. */
 const POOL_IDLE_MS = 5_000;
 

@@ -85,14 +85,15 @@ function warmRow(name: string, clients: number): Row<State> {
     name,
     unit: 'MiB/s',
     limit: 'local',
-    goal: { kind: 'at-least', times: 1 / 1.2, of: 'limit' },
+    goal: { kind: 'at-least', times: 0.83, of: 'limit' },
     contenders: CONTENDERS,
     async measure(state, contender) {
       const server = contender === 'limit' ? state.local : serverOf(state, contender, 'withDisk');
       if (server === undefined) throw new Error('umbra takes no part');
       const url = `${server.origin}/v2/${NAME}/blobs/${state.warm.digest}`;
       await seed(server.origin, NAME, 'warm', state.warm);
-      await downloadSeconds(1, [url], state.warm.size);
+      // The first pull fills the disk, whose cache may still be writing when its last byte is out; each worker opens it once.
+      for (let pull = 0; pull < 2; pull++) await downloadSeconds(clients, [url], state.warm.size);
       return (clients * state.warm.size) / MIB / (await downloadSeconds(clients, [url], state.warm.size));
     },
   };
