@@ -4,6 +4,8 @@ import { Agent, request } from 'undici';
 import { startOpenStack, type OpenStackSettings } from '../test/services/openstack.ts';
 import type { BlobFile } from './content.ts';
 import { run } from './process.ts';
+import type { Contender } from './row.ts';
+import type { Server } from './servers.ts';
 
 export interface Swift {
   /** `storage:` of an Umbra with a container of its own. */
@@ -15,6 +17,21 @@ export interface Swift {
   /** The whole object, thrown away. */
   get(name: string, bytes: number): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Umbra with and without a disk before Swift. */
+export type Which = 'plain' | 'withDisk';
+
+/** Undefined: takes no part. */
+export interface SwiftServers extends Readonly<Record<Which, Server | undefined>> {
+  readonly dockerRegistry: Server | undefined;
+}
+
+/** @throws Error where the contender takes no part */
+export function serverOf(servers: SwiftServers, contender: Contender, which: Which): Server {
+  const server = contender === 'umbra' ? servers[which] : servers.dockerRegistry;
+  if (server === undefined) throw new Error(`${contender} takes no part`);
+  return server;
 }
 
 /** As docker-registry's driver and Umbra's have it, so that all three write alike. */

@@ -4,32 +4,21 @@ import type { Bench } from '../bench.ts';
 import { makeFile, MIB, renewFile, type BlobFile } from '../content.ts';
 import { downloadSeconds } from '../load.ts';
 import { openPusher, seed } from '../push.ts';
-import { CONTENDERS, type Contender, type Row, type Section } from '../row.ts';
+import { CONTENDERS, type Row, type Section } from '../row.ts';
 import { startDockerRegistry, startUmbra, type Server } from '../servers.ts';
-import { openSwift, type Swift } from '../swift.ts';
+import { openSwift, serverOf, type Swift, type SwiftServers, type Which } from '../swift.ts';
 
-interface State {
+interface State extends SwiftServers {
   readonly swift: Swift;
   readonly file: BlobFile;
   /** Never renewed. */
   readonly warm: BlobFile;
-  /** Over Swift, with and without a disk, and over local storage. */
-  readonly plain: Server | undefined;
-  readonly withDisk: Server | undefined;
+  /** Umbra over local storage. */
   readonly local: Server | undefined;
-  readonly dockerRegistry: Server | undefined;
 }
 
 const NAME = 'bench/large';
 const DISK = { root: './disk', maxBytes: '8GiB' };
-
-type Which = 'plain' | 'withDisk';
-
-function serverOf(state: State, contender: Contender, which: Which): Server {
-  const server = contender === 'umbra' ? state[which] : state.dockerRegistry;
-  if (server === undefined) throw new Error(`${contender} takes no part`);
-  return server;
-}
 
 function pushRow(name: string, which: Which): Row<State> {
   return {

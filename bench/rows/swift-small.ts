@@ -5,16 +5,11 @@ import { digestOf, MANIFEST_TYPE } from '../content.ts';
 import { openPusher } from '../push.ts';
 import type { Contender, Row, Section } from '../row.ts';
 import { startUmbra, type Server } from '../servers.ts';
-import { openSwift, type Swift } from '../swift.ts';
+import { openSwift, serverOf, type Swift, type SwiftServers, type Which } from '../swift.ts';
 import { openDockerRegistry } from './swift-large.ts';
 
-type Which = 'plain' | 'withDisk';
-
-interface State {
+interface State extends SwiftServers {
   readonly swift: Swift;
-  readonly plain: Server | undefined;
-  readonly withDisk: Server | undefined;
-  readonly dockerRegistry: Server | undefined;
   readonly images: number;
   readonly tags: number;
   /** Origins that have the tags. */
@@ -25,12 +20,6 @@ const REGISTRIES: readonly Contender[] = ['umbra', 'docker-registry'];
 const CLIENTS = 8;
 const BLOB_BYTES = 64 * 1024;
 const LISTED = 'bench/listed';
-
-function serverOf(state: State, contender: Contender, which: Which): Server {
-  const server = contender === 'umbra' ? state[which] : state.dockerRegistry;
-  if (server === undefined) throw new Error(`${contender} takes no part`);
-  return server;
-}
 
 /** Works through the items with eight clients at once; gives seconds. */
 async function together<T>(items: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<number> {
