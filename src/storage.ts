@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Config, DiskConfig, StorageConfig, SwiftStorage } from './config/config.ts';
 import { digestOfData, isClaimable, keys } from './content/keys.ts';
-import type { DiskEvents } from './drivers/disk-tier-events.ts';
+import type { DiskEvents } from './drivers/disk-tier/events.ts';
 import { DriverError, type Driver } from './drivers/driver.ts';
 import type { Timers } from './workers/timers.ts';
 
@@ -40,7 +40,7 @@ async function decided(driver: Driver, coordination: Config['coordination'], dep
   if (coordination === undefined || driver.claims === 'strict') return driver;
   const { timers, nowMs, report } = deps;
   try {
-    const { openStrictClaims } = await import('./drivers/postgres-claims.ts');
+    const { openStrictClaims } = await import('./drivers/postgres/claims.ts');
     const store = { key: keys.storeName() };
     return await openStrictClaims(driver, { url: coordination.url.reveal(), store, claimable: isClaimable, timers, nowMs, report });
   } catch (error) {
@@ -50,7 +50,7 @@ async function decided(driver: Driver, coordination: Config['coordination'], dep
 }
 
 async function behindDisk(driver: Driver, disk: DiskConfig, counts: Pick<DiskEvents, 'count' | 'used'>, deps: StorageDeps): Promise<Driver> {
-  const { diskTier } = await import('./drivers/disk-tier.ts');
+  const { diskTier } = await import('./drivers/disk-tier/disk-tier.ts');
   const { timers, nowMs, report } = deps;
   const events: DiskEvents = { count: (what) => counts.count(what), used: (bytes) => counts.used(bytes), report };
   return diskTier(driver, { ...disk, timers, nowMs, events, digestOf: digestOfData });
@@ -59,15 +59,15 @@ async function behindDisk(driver: Driver, disk: DiskConfig, counts: Pick<DiskEve
 async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Driver> {
   switch (storage.driver) {
     case 'memory': {
-      const { memoryDriver } = await import('./drivers/memory.ts');
+      const { memoryDriver } = await import('./drivers/memory/memory.ts');
       return memoryDriver();
     }
     case 'filesystem': {
-      const { openFilesystem } = await import('./drivers/filesystem.ts');
+      const { openFilesystem } = await import('./drivers/filesystem/filesystem.ts');
       return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(deps.threads / 2)) });
     }
     case 's3': {
-      const { openS3 } = await import('./drivers/s3.ts');
+      const { openS3 } = await import('./drivers/s3/s3.ts');
       return await openS3(storage, deps);
     }
     case 'swift':
@@ -77,7 +77,7 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
 
 async function openSwiftStore(storage: SwiftStorage, { nowMs, timers, memoryBytes, report }: StorageDeps): Promise<Driver> {
   const [{ openSwift }, { openStackSession }, { describeAuth }, { attempts }] = await Promise.all([
-    import('./drivers/swift.ts'), import('./openstack/session.ts'), import('./openstack/auth.ts'), import('./drivers/attempts.ts'),
+    import('./drivers/swift/swift.ts'), import('./openstack/session.ts'), import('./openstack/auth.ts'), import('./drivers/object-store/attempts.ts'),
   ]);
   const { auth, region, container, prefix, segmentBytes, tempUrlKey, redirect, ca, insecure } = storage;
   const retrying = { nowMs, timers, random: Math.random, report };

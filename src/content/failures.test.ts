@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { scriptedDriver } from '../../test/support/scripted-driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';

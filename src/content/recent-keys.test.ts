@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf } from '../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { faultyDriver, retrying, type FaultyDriver, type FaultyOptions } from '../../test/support/faulty-driver.ts';
-import { driverContract } from './driver.contract.ts';
+import { driverContract } from './contract/driver.contract.ts';
 import type { Driver } from './driver.ts';
-import { openFilesystem } from './filesystem.ts';
-import { memoryDriver } from './memory.ts';
+import { openFilesystem } from './filesystem/filesystem.ts';
+import { memoryDriver } from './memory/memory.ts';
 
 const SEED = Number(process.env['SEED'] ?? 20_261);
 /** The long matrix: `make soak`. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runningHash, type RunningHash } from '../content/running-hash.ts';
 import type { Slab } from '../content/intake.ts';
 import { DriverError, type Appender, type AssemblyState, type Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf } from '../oci/digest.ts';
 import { hasCode } from '../oci/errors.ts';
 import { ManualTimers } from '../upstream/fill.fixture.ts';

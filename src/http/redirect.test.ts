@@ -5,7 +5,7 @@ import type { ListenerConfig, Redirect } from '../config/config.ts';
 import { content } from '../content/content.ts';
 import type { Generation, Repo, ViewUid } from '../content/keys.ts';
 import type { Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Name } from '../oci/name.ts';
 import type { Registry } from '../registry/registry.ts';

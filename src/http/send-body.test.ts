@@ -4,7 +4,7 @@ import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Source } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { ManualTimers } from '../upstream/fill.fixture.ts';
 import { BufferPool } from './buffers.ts';
 import { ClientLeft } from './exchange.ts';

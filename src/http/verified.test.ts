@@ -1,8 +1,8 @@
 /** Bytes that changed between the store and us never look whole. */
 import { describe, expect, test } from 'vitest';
 import type { Source } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
-import { all, openedAt, patterned } from '../drivers/store.contract.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
+import { all, openedAt, patterned } from '../drivers/contract/store.contract.ts';
 import { digestOf } from '../oci/digest.ts';
 import { verified } from './verified.ts';
 

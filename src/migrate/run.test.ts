@@ -6,7 +6,7 @@ import { scriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from '../content/content.ts';
 import { keys, type Repo, type ViewUid } from '../content/keys.ts';
 import type { Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Name } from '../oci/name.ts';

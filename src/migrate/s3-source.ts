@@ -1,9 +1,9 @@
 /** Reads an S3 bucket that another registry wrote. It is neither made nor written, so the right to read is enough. */
-import { attempts } from '../drivers/attempts.ts';
-import { S3Calls } from '../drivers/s3-client.ts';
-import { listLevel } from '../drivers/s3-listing.ts';
-import { S3Objects } from '../drivers/s3-objects.ts';
-import { S3Source } from '../drivers/s3-source.ts';
+import { attempts } from '../drivers/object-store/attempts.ts';
+import { S3Calls } from '../drivers/s3/client.ts';
+import { listLevel } from '../drivers/s3/listing.ts';
+import { S3Objects } from '../drivers/s3/objects.ts';
+import { S3Source } from '../drivers/s3/source.ts';
 import type { S3Storage } from '../config/config.ts';
 import type { ReadableStore } from './source-store.ts';
 import type { ObjectSourceDeps } from './swift-source.ts';

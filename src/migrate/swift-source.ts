@@ -2,12 +2,12 @@
  * Reads a Swift container that another registry wrote. Large objects are whatever that registry made of them, dynamic
  * ones (DLO) of Distribution, and read as one; the container is neither made nor written, so the right to read is enough.
  */
-import { attempts } from '../drivers/attempts.ts';
+import { attempts } from '../drivers/object-store/attempts.ts';
 import type { SwiftStorage } from '../config/config.ts';
 import { DriverError, type ByteRange, type Source } from '../drivers/driver.ts';
-import { SwiftClient, type SwiftStream } from '../drivers/swift-client.ts';
-import { listChildren } from '../drivers/swift-listing.ts';
-import { statOf } from '../drivers/swift-stat.ts';
+import { SwiftClient, type SwiftStream } from '../drivers/swift/client.ts';
+import { listChildren } from '../drivers/swift/listing.ts';
+import { statOf } from '../drivers/swift/stat.ts';
 import { checkValueSize } from '../drivers/value-size.ts';
 import { describeAuth } from '../openstack/auth.ts';
 import { openStackSession } from '../openstack/session.ts';

@@ -2,7 +2,7 @@
  * What is counted and measured, for `/metrics`. Label values come from closed sets (routes, methods, statuses, configured
  * upstreams), so that no client can make series.
  */
-import type { DiskCount } from '../drivers/disk-tier-events.ts';
+import type { DiskCount } from '../drivers/disk-tier/events.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { Exposition, type Sample, type Series } from './exposition.ts';
 

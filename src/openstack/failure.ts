@@ -11,7 +11,7 @@ export interface FailureOptions {
 /** Makes an error; `retryable`: the same may work later. */
 export type MakeFailure = (kind: 'retryable' | 'permanent', message: string, options?: FailureOptions) => Error;
 
-/** Tries again what failed with `retryable` (drivers/attempts.ts). */
+/** Tries again what failed with `retryable` (drivers/object-store/attempts.ts). */
 export interface Retries {
   run<T>(what: string, attempt: (signal: AbortSignal) => Promise<T>, options?: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number }): Promise<T>;
 }

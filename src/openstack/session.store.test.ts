@@ -1,7 +1,7 @@
 /** Each kind of login at a real Keystone, for a real Swift. */
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openKeystone, type Keystone, type MadeUser } from '../../test/services/keystone.ts';
-import { attempts } from '../drivers/attempts.ts';
+import { attempts } from '../drivers/object-store/attempts.ts';
 import { DriverError } from '../drivers/driver.ts';
 import { systemTimers } from '../workers/timers.ts';
 import type { Hidden, OpenStackAuth, Qualified } from './auth.ts';

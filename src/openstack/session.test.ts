@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { makeAuthority, type Authority, type Leaf } from '../../test/services/certificates.ts';
-import { attempts } from '../drivers/attempts.ts';
+import { attempts } from '../drivers/object-store/attempts.ts';
 import { DriverError } from '../drivers/driver.ts';
 import type { OpenStackAuth } from './auth.ts';
 import { openStackSession, type OpenStackSession, type SessionOptions } from './session.ts';

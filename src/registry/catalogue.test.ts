@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { content } from '../content/content.ts';
 import type { ViewUid } from '../content/keys.ts';
-import { memoryDriver } from '../drivers/memory.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
 import { digestOf } from '../oci/digest.ts';
 import { readManifest } from '../oci/manifest.ts';
 import type { Name, ViewId } from '../oci/name.ts';

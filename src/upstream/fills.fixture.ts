@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import process from 'node:process';
-import { openFilesystem } from '../drivers/filesystem.ts';
+import { openFilesystem } from '../drivers/filesystem/filesystem.ts';
 import { hexOf, type Digest } from '../oci/digest.ts';
 import { clusterGroup } from '../workers/cluster.ts';
 import { systemTimers } from '../workers/timers.ts';

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Driver } from '../drivers/driver.ts';
-import { memoryDriver } from '../drivers/memory.ts';
-import { pieceDriver } from '../drivers/pieces.fixture.ts';
+import { memoryDriver } from '../drivers/memory/memory.ts';
+import { pieceDriver } from '../drivers/contract/pieces.fixture.ts';
 import { members } from '../workers/group.fixture.ts';
 import type { Timers } from '../workers/timers.ts';
 import { Clock, Far, fullAfter, Shelf, type Download } from './fill.fixture.ts';

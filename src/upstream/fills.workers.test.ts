@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Driver } from '../drivers/driver.ts';
-import { openFilesystem } from '../drivers/filesystem.ts';
+import { openFilesystem } from '../drivers/filesystem/filesystem.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { members, type OneOfGroup } from '../workers/group.fixture.ts';
 import { Client, Far, fullAfter, ManualTimers, quiet, Shelf, someBytes } from './fill.fixture.ts';

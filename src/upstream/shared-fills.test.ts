@@ -1,7 +1,7 @@
 /** Fills of several machines over one object store: one download, followed by the piece, left where it stands still. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DriverError, type Driver } from '../drivers/driver.ts';
-import { pieceDriver } from '../drivers/pieces.fixture.ts';
+import { pieceDriver } from '../drivers/contract/pieces.fixture.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { members } from '../workers/group.fixture.ts';
 import { systemTimers } from '../workers/timers.ts';

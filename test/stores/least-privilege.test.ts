@@ -6,7 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Secret, type SwiftStorage } from '../../src/config/config.ts';
 import type { Driver } from '../../src/drivers/driver.ts';
-import { rawSwift, type RawSwift } from '../../src/drivers/swift.fixture.ts';
+import { rawSwift, type RawSwift } from '../../src/drivers/swift/swift.fixture.ts';
 import type { OpenStackAuth } from '../../src/openstack/auth.ts';
 import { openStackSession, type OpenStackSession } from '../../src/openstack/session.ts';
 import { openStore, type StorageDeps } from '../../src/storage.ts';

@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFailed, test } from 'vitest';
-import { rawSwift } from '../../src/drivers/swift.fixture.ts';
+import { rawSwift } from '../../src/drivers/swift/swift.fixture.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { makeImage, pseudoRandom, writeLayout, type Image } from '../e2e/images.ts';
 import { insecure } from '../e2e/registries-conf.ts';

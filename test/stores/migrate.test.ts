@@ -1,6 +1,6 @@
 /** Moving in from object stores that docker-registry wrote: Swift with its dynamic large objects, and S3. */
 import { inject } from 'vitest';
-import { rawSwift } from '../../src/drivers/swift.fixture.ts';
+import { rawSwift } from '../../src/drivers/swift/swift.fixture.ts';
 import { movingIn } from '../e2e/migrate.contract.ts';
 import { freshContainer } from '../services/openstack.ts';
 

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { driverContract } from '../../src/drivers/driver.contract.ts';
+import { driverContract } from '../../src/drivers/contract/driver.contract.ts';
 import type { StorageConfig } from '../../src/config/config.ts';
 import { openStore, type StorageDeps } from '../../src/storage.ts';
 import { systemTimers, type Timers } from '../../src/workers/timers.ts';

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { driverContract } from '../../src/drivers/driver.contract.ts';
+import { driverContract } from '../../src/drivers/contract/driver.contract.ts';
 import { DriverError, type Driver } from '../../src/drivers/driver.ts';
-import { openFilesystem } from '../../src/drivers/filesystem.ts';
-import { memoryDriver } from '../../src/drivers/memory.ts';
+import { openFilesystem } from '../../src/drivers/filesystem/filesystem.ts';
+import { memoryDriver } from '../../src/drivers/memory/memory.ts';
 import { atEveryCrash, crashPoints } from './every-crash.ts';
 import { CrashError, described, scriptedDriver, type ScriptedDriver } from './scripted-driver.ts';
 

@@ -1,0 +1,187 @@
+/**
+ * A cache of whole blobs on a local disk, before any other driver (DESIGN section 6, "Disk tier"). Blobs come to it as
+ * they are read; everything else, and every write, goes straight through. It is shared by all processes over one root,
+ * which tell each other nothing but what stands on the disk: a blob is there whole or not at all, and what was opened
+ * stays readable. Nothing that the disk does fails a read: the store has everything. docs/disk-tier.md says the rules.
+ */
+import { resolve } from 'node:path';
+import type { Digest } from '../../oci/digest.ts';
+import type { Timers } from '../../workers/timers.ts';
+import { DiskBlobs } from './blobs.ts';
+import type { DiskEvents } from './events.ts';
+import { DiskPaths, diskEntry, type DiskEntry } from './files.ts';
+import { DiskFills } from './fills.ts';
+import { ArrivingSource, LateSource } from './source.ts';
+import type { Assemblies, CallOptions, Claimed, Driver, Entry, PutOptions, Source, Stat, Value } from '../driver.ts';
+
+export interface DiskTierOptions {
+  /** Made where it is missing; may hold other things. */
+  readonly root: string;
+  /** Of blobs, rounded up to blocks, and what is being filled. */
+  readonly maxBytes: number;
+  /** The digest that the bytes at a key must have, where the key is of a blob whose bytes never change; else undefined. */
+  readonly digestOf: (key: string) => Digest | undefined;
+  readonly timers: Timers;
+  readonly nowMs: () => number;
+  readonly events: DiskEvents;
+  /** In [0, 1): decides which hits are looked at a second time. */
+  readonly random?: () => number;
+}
+
+export interface DiskTier extends Driver {
+  /** Resolves when nothing goes on in the background: no fill, eviction or second look. */
+  idle(): Promise<void>;
+}
+
+export function diskTier(inner: Driver, options: DiskTierOptions): DiskTier {
+  return new DiskTierDriver(inner, options);
+}
+
+class DiskTierDriver implements DiskTier {
+  readonly kind: string;
+  readonly claims: Driver['claims'];
+  readonly listingLagSeconds: number;
+  readonly assemblies: Assemblies;
+  readonly clock?: (options?: CallOptions) => Promise<number>;
+  readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
+  readonly #inner: Driver;
+  readonly #digestOf: (key: string) => Digest | undefined;
+  readonly #events: DiskEvents;
+  readonly #blobs: DiskBlobs;
+  readonly #fills: DiskFills;
+
+  constructor(inner: Driver, options: DiskTierOptions) {
+    const { maxBytes, timers, nowMs, events, random = Math.random } = options;
+    const paths = new DiskPaths(resolve(options.root));
+    this.#inner = inner;
+    this.#digestOf = options.digestOf;
+    this.#events = events;
+    this.#blobs = new DiskBlobs({ paths, timers, nowMs, events, random, openInner: (key) => inner.open(key) });
+    this.#fills = new DiskFills({ paths, maxBytes, timers, nowMs, events, stored: (entry) => this.#blobs.stored(entry) });
+    this.kind = inner.kind;
+    this.claims = inner.claims;
+    this.listingLagSeconds = inner.listingLagSeconds;
+    this.assemblies = inner.assemblies;
+    if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
+    if (inner.redirect !== undefined) this.redirect = this.#redirect.bind(this, inner.redirect.bind(inner));
+  }
+
+  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
+    return this.#inner.head(key, options);
+  }
+
+  async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
+    const entry = this.#entry(key);
+    if (entry === undefined) return this.#inner.get(key, options);
+    options.signal?.throwIfAborted();
+    const held = await this.#blobs.read(entry, options.maxBytes);
+    if (held !== undefined) {
+      this.#events.count('hit');
+      return held;
+    }
+    const value = await this.#inner.get(key, options);
+    if (value === undefined) return undefined;
+    const keep = this.#fills.worthwhile(value.size);
+    this.#events.count(keep ? 'miss' : 'passed');
+    if (keep) this.#fills.begin(entry, bytesSource(value));
+    return value;
+  }
+
+  async open(key: string, options: CallOptions = {}): Promise<Source | undefined> {
+    const entry = this.#entry(key);
+    if (entry === undefined) return this.#inner.open(key, options);
+    options.signal?.throwIfAborted();
+    const running = this.#fills.running(entry);
+    if (running !== undefined) {
+      this.#events.count('joined');
+      return this.#arriving(entry, running);
+    }
+    const held = await this.#blobs.open(entry);
+    if (held !== undefined) {
+      this.#events.count('hit');
+      return held;
+    }
+    const source = await this.#inner.open(key, options);
+    if (source === undefined) return undefined;
+    const keep = this.#fills.worthwhile(source.stat.size);
+    this.#events.count(keep ? 'miss' : 'passed');
+    return keep ? this.#arriving(entry, source.stat, source) : source;
+  }
+
+  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
+    const stat = await this.#inner.put(key, bytes, options);
+    await this.#forget(key);
+    return stat;
+  }
+
+  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
+    return this.#inner.list(prefix, options);
+  }
+
+  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
+    return this.#inner.children(prefix, options);
+  }
+
+  async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
+    await this.#inner.delete(keys, options);
+    for (const key of keys) await this.#forget(key);
+  }
+
+  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
+    return this.#inner.sync(keys, options);
+  }
+
+  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed> {
+    return this.#inner.claim(key, value, options);
+  }
+
+  /** The store's only: a node without its disk serves all the same. */
+  check(options?: CallOptions): Promise<void> {
+    return this.#inner.check(options);
+  }
+
+  async idle(): Promise<void> {
+    await this.#fills.idle();
+    await this.#blobs.idle();
+  }
+
+  async close(): Promise<void> {
+    await this.#fills.close();
+    await this.#blobs.close();
+    await this.#inner.close();
+  }
+
+  #entry(key: string): DiskEntry | undefined {
+    const digest = this.#digestOf(key);
+    return digest === undefined ? undefined : diskEntry(key, digest);
+  }
+
+  /** @param opened in the store already */
+  #arriving(entry: DiskEntry, stat: Stat, opened?: Source): Source {
+    const inner = new LateSource(entry.key, () => this.#inner.open(entry.key), opened);
+    return new ArrivingSource(entry.key, stat, inner, (range, take) => this.#fills.growth(entry, stat.size, range, take));
+  }
+
+  /** Other bytes than those on the disk may stand at the key, or none. */
+  async #forget(key: string): Promise<void> {
+    const entry = this.#entry(key);
+    if (entry === undefined) return;
+    await this.#fills.abort(entry);
+    await this.#blobs.remove(entry);
+  }
+
+  async #redirect(inner: NonNullable<Driver['redirect']>, key: string, options?: CallOptions): Promise<string | undefined> {
+    const entry = this.#entry(key);
+    return entry !== undefined && this.#blobs.has(entry) ? undefined : await inner(key, options);
+  }
+}
+
+function bytesSource({ bytes, ...stat }: Value): Source {
+  return {
+    stat,
+    async *stream({ start, end }) {
+      yield bytes.subarray(start, end + 1);
+    },
+    close: async () => undefined,
+  };
+}

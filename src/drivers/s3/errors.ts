@@ -1,0 +1,118 @@
+/**
+ * What an S3 store's refusals mean: each answer or broken connection becomes a DriverError that says whether trying
+ * again helps, and where it does not, what to do. Codes: AWS "Error responses"; besides those that Ceph's radosgw,
+ * Swift's s3api and MinIO give in place of them.
+ */
+import { DriverError, isDriverError } from '../driver.ts';
+
+/** The code of an S3 error answer, the SDK's name of one without a body (`NotFound`), or Node's (`ECONNRESET`). */
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return '';
+  // Node puts it in `code`, the SDK in `name`.
+  const { code } = error as Error & { readonly code?: unknown };
+  return typeof code === 'string' && code !== '' ? code : error.name;
+}
+
+export function statusOf(error: unknown): number | undefined {
+  // Every exception of the SDK that stems from an answer carries this.
+  return (error as { readonly $metadata?: { readonly httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode;
+}
+
+/** Is it the answer that there is no such object? A missing bucket is none. */
+export function isAbsence(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'NoSuchKey' || code === 'NotFound';
+}
+
+/** A condition (`If-None-Match`, `If-Match`) did not hold. */
+export function isConditionFailure(error: unknown): boolean {
+  return statusOf(error) === 412 || codeOf(error) === 'PreconditionFailed';
+}
+
+/** The store cannot do what it was asked. */
+export function isNotImplemented(error: unknown): boolean {
+  return statusOf(error) === 501 || codeOf(error) === 'NotImplemented';
+}
+
+/** The multipart upload is gone, or its parts are not what the store holds: all parts again. */
+export function isUploadGone(error: unknown): boolean {
+  return ['NoSuchUpload', 'InvalidPart', 'InvalidPartOrder', 'ConditionalRequestConflict', 'OperationAborted'].includes(codeOf(error)) || statusOf(error) === 409;
+}
+
+export interface ErrorContext {
+  /** What was done to which key, as in `put blobs/sha256/…`. */
+  readonly what: string;
+  readonly bucket: string;
+  /** In messages, e.g. `S3 at https://s3.example.org`. */
+  readonly store: string;
+}
+
+/** @returns a DriverError; what is one already stays as it is */
+export function s3Error(error: unknown, context: ErrorContext): DriverError {
+  if (isDriverError(error)) return error;
+  const code = codeOf(error);
+  const status = statusOf(error);
+  const { bucket, store, what } = context;
+  const said = sayingOf(error, code, status);
+  const permanent = (advice: string): DriverError => new DriverError('permanent', `${what}: ${store} ${said}: ${advice}`, { cause: error });
+  const advice = ADVICE[code];
+  if (advice !== undefined) return permanent(advice.replaceAll('BUCKET', bucket));
+  if (FULL.has(code) || status === 507) return new DriverError('full', `${what}: ${store} ${said}: no space or quota left in bucket ${bucket}`, { cause: error });
+  if (/^(?:CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code)) {
+    return new DriverError('permanent', `${what}: the certificate of ${store} is not trusted (${code}): give its authority as ca`, { cause: error });
+  }
+  const retryAfterMs = retryAfterOf(error);
+  const again = (answered: boolean): DriverError => new DriverError('retryable', `${what}: ${store} ${said}`, { cause: error, retryAfterMs, answered });
+  if (REFUSED_ONCE.has(code) || status === 408 || status === 409 || status === 429) return again(true);
+  if (status === 501) return permanent('this store cannot do that');
+  if (status === 403) return permanent(DENIED.replaceAll('BUCKET', bucket));
+  if (status === 301 || status === 307) return permanent('the bucket lives elsewhere: set region and endpoint to where it is');
+  // Without a status it never was an answer, or one that could not be read: a broken connection, a proxy's page.
+  if (status === undefined || status >= 500 || status < 400) return again(false);
+  return permanent('it will not do so later either');
+}
+
+const DENIED = 'these credentials may not do that; they need s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on BUCKET/* and s3:ListBucket, s3:ListBucketMultipartUploads on BUCKET';
+
+/** Nothing of these mends itself. */
+const ADVICE: Readonly<Record<string, string>> = {
+  NoSuchBucket: 'there is no bucket BUCKET; create it, or let these credentials create it',
+  AccessDenied: DENIED,
+  AllAccessDisabled: DENIED,
+  InvalidAccessKeyId: 'accessKeyId is not known there',
+  SignatureDoesNotMatch: 'accessKeyId and the secret access key do not belong together, or a proxy changes the requests',
+  AuthorizationHeaderMalformed: 'region is not the one that this store signs for',
+  PermanentRedirect: 'bucket BUCKET lives elsewhere: set region and endpoint to where it is',
+  IllegalLocationConstraintException: 'region is not the one of this endpoint',
+  InvalidBucketName: 'BUCKET is no name for a bucket',
+  BucketAlreadyExists: 'bucket BUCKET belongs to somebody else; choose another name',
+  CredentialsProviderError: 'set accessKeyId and secretAccessKeyFile, or give credentials in one of the ways of the AWS default chain (environment, shared files, web identity, container or instance metadata)',
+  InvalidArgument: 'it takes no such request; Swift takes 1000 parts of an upload only, unless its max_upload_part_num says more',
+};
+
+const FULL = new Set(['QuotaExceeded', 'EntityTooLarge', 'XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'InsufficientStorage']);
+
+/**
+ * The store works, and refused this call alone: too fast, too late, damaged on the way, signed by a clock that is off
+ * (the SDK corrects itself by the answer's Date) or with a token that has just expired.
+ */
+const REFUSED_ONCE = new Set([
+  'SlowDown', 'Throttling', 'ThrottlingException', 'RequestLimitExceeded', 'TooManyRequests', 'RequestTimeout', 'RequestTimeTooSkewed',
+  'BadDigest', 'InvalidDigest', 'IncompleteBody', 'XAmzContentSHA256Mismatch', 'ConditionalRequestConflict', 'OperationAborted',
+  'ExpiredToken', 'TokenRefreshRequired',
+]);
+
+/** Never the text of a request: that may hold a signature. */
+function sayingOf(error: unknown, code: string, status: number | undefined): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const told = message === '' || message === 'UnknownError' || message === code ? '' : `: ${message.slice(0, 300)}`;
+  if (code === 'RequestTimeTooSkewed') return 'answered RequestTimeTooSkewed: the clocks of this machine and of the store differ by more than it allows';
+  return status === undefined ? `could not be asked (${code}${told})` : `answered ${status} ${code}${told}`;
+}
+
+/** Retry-After in seconds, where the answer has one. */
+function retryAfterOf(error: unknown): number | undefined {
+  const headers = (error as { readonly $response?: { readonly headers?: Readonly<Record<string, string>> } } | undefined)?.$response?.headers;
+  const seconds = Number(headers?.['retry-after'] ?? NaN);
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 30) * 1000 : undefined;
+}
