@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import { FaultProxy } from '../../../test/services/fault-proxy.ts';
 import type { RuleOptions } from '../../../test/services/fault-rules.ts';
 import { startRadosgw, type Radosgw } from '../../../test/services/radosgw.ts';
+import { redirecting } from '../../../test/stores/redirects.contract.ts';
 import { Secret, type S3Storage } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { driverContract } from '../contract/driver.contract.ts';
@@ -187,6 +188,13 @@ describe.each([
     const answer = await fetch(url, { headers: { range: 'bytes=2-4' } });
     expect([answer.status, await answer.text()]).toEqual([206, '234']);
     expect((await fetch(url.replace(/Signature=./, 'Signature=g'))).status).toBe(403);
+  });
+
+  describe.runIf(store === 'radosgw')('real clients, by signed URLs', () => {
+    redirecting(async () => {
+      const { endpoint, region, accessKeyId, secretAccessKey } = at;
+      return { storage: { driver: 's3', bucket, endpoint, region, accessKeyId, secretAccessKey, prefix: fresh(), claims }, origin: endpoint, signature: 'X-Amz-Signature' };
+    });
   });
 
   test.runIf(store === 'radosgw')('a quota that is reached is `full`', async () => {
