@@ -10,16 +10,17 @@ const SRC = fileURLToPath(new URL('../src', import.meta.url));
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   oci: [],
   config: ['openstack', 'oci'],
-  openstack: [],
+  tls: [],
+  openstack: ['tls'],
   // `workers` for its timers.
-  drivers: ['openstack', 'workers', 'oci'],
+  drivers: ['openstack', 'workers', 'tls', 'oci'],
   workers: [],
   content: ['drivers', 'oci'],
   // Other registries' stores, read and taken over.
   // `config` and `openstack` for how a store is named, `workers` for its timers.
   migrate: ['content', 'drivers', 'workers', 'config', 'openstack', 'oci'],
   views: ['content', 'config', 'oci'],
-  upstream: ['drivers', 'workers', 'config', 'oci'],
+  upstream: ['drivers', 'workers', 'tls', 'config', 'oci'],
   registry: ['views', 'content', 'upstream', 'drivers', 'config', 'oci'],
   auth: ['config', 'oci'],
   observe: ['drivers', 'workers', 'config', 'oci'],

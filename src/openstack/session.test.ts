@@ -465,7 +465,7 @@ describe('TLS', () => {
     const world = await World.start(secure);
     const { failure, message } = await failureOf(world.session({ auth: PASSWORD(world.url.replace('http:', 'https:')) }));
     expect(failure).toBe('permanent');
-    expect(message).toMatch(/^the certificate of 127\.0\.0\.1:\d+ is not trusted \([A-Z_]+\); name the authority that signed it in ca$/);
+    expect(message).toMatch(/^the certificate of 127\.0\.0\.1:\d+ is not trusted \([A-Z_]+\); name the authority that signed it in storage\.ca$/);
     expect(world.keystone.asked).toEqual([]);
   });
 

@@ -2,8 +2,8 @@
  * One small exchange with an authentication service: connections, TLS, and what their failures mean. Redirects are
  * answers: a password is never sent to where another server points.
  */
-import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Agent, request as undiciRequest } from 'undici';
+import { handshakeProblem, trusting } from '../tls/trust.ts';
 import type { MakeFailure } from './failure.ts';
 
 export interface WireOptions {
@@ -38,11 +38,6 @@ export interface Wire {
 const MAX_BYTES = 4 * 1024 * 1024;
 const CONNECT_MS = 10_000;
 const KEEP_ALIVE_MS = 4_000;
-/** What `ca` mends. */
-const UNTRUSTED: ReadonlySet<string> = new Set([
-  'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_UNTRUSTED',
-]);
 
 export function wire({ ca, insecure, failed }: WireOptions): Wire {
   // Loaded with the first request: 85 ms, 20 MiB.
@@ -50,8 +45,7 @@ export function wire({ ca, insecure, failed }: WireOptions): Wire {
 
   async function load(): Promise<Awaited<NonNullable<typeof loaded>>> {
     const undici = await import('undici');
-    const secureContext = ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
-    const agent = new undici.Agent({ connections: 4, keepAliveTimeout: KEEP_ALIVE_MS, connect: { timeout: CONNECT_MS, rejectUnauthorized: !insecure, ...secureContext } });
+    const agent = new undici.Agent({ connections: 4, keepAliveTimeout: KEEP_ALIVE_MS, connect: { timeout: CONNECT_MS, rejectUnauthorized: !insecure, ...trusting(ca) } });
     return { agent, request: undici.request };
   }
 
@@ -92,12 +86,8 @@ function connectionFailure(url: string, error: unknown, failed: MakeFailure): un
   const { code, message } = error as { readonly code?: unknown; readonly message?: string }; // undici and node throw Errors
   if (typeof code !== 'string') return error;
   const { host, protocol } = new URL(url);
-  if (UNTRUSTED.has(code))
-    return failed('permanent', `the certificate of ${host} is not trusted (${code}); name the authority that signed it in ca`, { cause: error });
-  if (code.startsWith('CERT_') || code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return failed('permanent', `the certificate of ${host} is no good: ${message ?? code}`, { cause: error });
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' || code === 'EPROTO')
-    return failed('permanent', `${host} does not speak TLS as expected (${code}); expected http:// in the URL?`, { cause: error });
+  const problem = handshakeProblem(error, host, 'storage.ca');
+  if (problem !== undefined) return failed('permanent', problem, { cause: error });
   if (code === 'ERR_INVALID_URL') return failed('permanent', `${url} is not a URL`, { cause: error });
   // Either side hangs up on what it cannot understand.
   const other = protocol === 'http:' ? 'https' : 'http';

@@ -2,9 +2,9 @@
  * Connections to one upstream and to wherever it redirects: pools, the private authority, proxies. undici is loaded with
  * the first request (85 ms, 20 MiB), so that a server that nobody pulls through stays small.
  */
-import { createSecureContext, getCACertificates } from 'node:tls';
 import type { buildConnector, Dispatcher } from 'undici';
 import { exchange, type Answer } from '../drivers/exchange.ts';
+import { trusting } from '../tls/trust.ts';
 import { connectPlain } from './plain-socket.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 
@@ -81,11 +81,7 @@ interface Pools {
 
 async function loadPools({ ca, timeoutMs, env }: TransportSettings): Promise<Pools> {
   const undici = await import('undici');
-  // One context for all connections: parsing 150 authorities for each would take longer than the handshake.
-  const secure: buildConnector.BuildOptions = {
-    timeout: timeoutMs,
-    ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) }),
-  };
+  const secure: buildConnector.BuildOptions = { timeout: timeoutMs, ...trusting(ca) };
   const limits = { connections: MAX_CONNECTIONS, keepAliveTimeout: KEEP_ALIVE_MS };
   const connectSecure = undici.buildConnector(secure);
   const direct = new undici.Agent({

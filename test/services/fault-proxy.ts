@@ -3,11 +3,14 @@
  * passes everything else on byte for byte, headers as they were sent: S3 signatures cover `Host`. Bodies stream.
  */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { Agent, createServer, request, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Leaf } from './certificates.ts';
 import { FaultRule, seededRandom, urlOf, type AskedFor, type Fault, type RuleOptions } from './fault-rules.ts';
 import { ListingHistory, type ListingQuery, type SwiftEntry } from './listing-history.ts';
 
@@ -16,6 +19,8 @@ export interface FaultProxyOptions {
   readonly origin: string;
   /** What the paths mean. Swift: `/v1/ACCOUNT/CONTAINER/OBJECT`; S3: `/BUCKET/KEY`. */
   readonly store: 'swift' | 's3' | 'keystone' | 'other';
+  /** Clients speak TLS to the proxy, and the proxy none to the store. */
+  readonly tls?: Leaf;
   /** Text replaced in JSON answers: Keystone's catalogue leads past the proxies in front of what it names. */
   readonly replace?: ReadonlyMap<string, string>;
   /** The faults that come by chance follow from it. */
@@ -46,9 +51,10 @@ export class FaultProxy implements AsyncDisposable {
     this.#origin = new URL(options.origin);
     this.#random = seededRandom(options.seed ?? 1);
     this.#history = new ListingHistory(options.clock);
-    this.#server = createServer({ keepAliveTimeout: 120_000, requestTimeout: 0, headersTimeout: 0, maxHeaderSize: 64 * 1024 }, (asked, answer) => {
-      void this.#exchange(asked, answer);
-    });
+    const limits = { keepAliveTimeout: 120_000, requestTimeout: 0, headersTimeout: 0, maxHeaderSize: 64 * 1024 };
+    const listener = (asked: IncomingMessage, answer: ServerResponse): void => void this.#exchange(asked, answer);
+    const { tls } = options;
+    this.#server = tls === undefined ? createServer(limits, listener) : createSecureServer({ ...limits, cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) }, listener);
   }
 
   static async start(options: FaultProxyOptions): Promise<FaultProxy> {
@@ -60,7 +66,7 @@ export class FaultProxy implements AsyncDisposable {
 
   /** Of the proxy; without a `/` at its end. */
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`; // a TCP server's address is none of a pipe
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`; // a TCP server's address is none of a pipe
   }
 
   /** Requests that came, spoiled or not. */

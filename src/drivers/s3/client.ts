@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { trusting } from '../../tls/trust.ts';
 import type { Attempts, RunOptions } from '../object-store/attempts.ts';
 import { isAbsence, s3Error } from './errors.ts';
 
@@ -125,7 +126,7 @@ export class S3Calls {
         // More calls than sockets wait in turn, each with its deadline: nothing to warn of.
         socketAcquisitionWarningTimeout: 24 * 60 * 60 * 1000,
         httpAgent: new HttpAgent(agent),
-        httpsAgent: new HttpsAgent({ ...agent, rejectUnauthorized: !insecure, ...(ca === undefined ? {} : { ca }) }),
+        httpsAgent: new HttpsAgent({ ...agent, rejectUnauthorized: !insecure, ...trusting(ca) }),
       },
     };
     if (endpoint !== undefined) config.endpoint = endpoint;

@@ -3,6 +3,7 @@
  * again helps, and where it does not, what to do. Codes: AWS "Error responses"; besides those that Ceph's radosgw,
  * Swift's s3api and MinIO give in place of them.
  */
+import { handshakeProblem } from '../../tls/trust.ts';
 import { DriverError, isDriverError } from '../driver.ts';
 
 /** The code of an S3 error answer, the SDK's name of one without a body (`NotFound`), or Node's (`ECONNRESET`). */
@@ -58,9 +59,8 @@ export function s3Error(error: unknown, context: ErrorContext): DriverError {
   const advice = ADVICE[code];
   if (advice !== undefined) return permanent(advice.replaceAll('BUCKET', bucket));
   if (FULL.has(code) || status === 507) return new DriverError('full', `${what}: ${store} ${said}: no space or quota left in bucket ${bucket}`, { cause: error });
-  if (/^(?:CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code)) {
-    return new DriverError('permanent', `${what}: the certificate of ${store} is not trusted (${code}): give its authority as ca`, { cause: error });
-  }
+  const problem = handshakeProblem(error, store, 'storage.ca');
+  if (problem !== undefined) return new DriverError('permanent', `${what}: ${problem}`, { cause: error });
   const retryAfterMs = retryAfterOf(error);
   const again = (answered: boolean): DriverError => new DriverError('retryable', `${what}: ${store} ${said}`, { cause: error, retryAfterMs, answered });
   if (REFUSED_ONCE.has(code) || status === 408 || status === 409 || status === 429) return again(true);

@@ -3,9 +3,9 @@
  * containers and object names, nothing of keys. Every call may be made again when its answer was lost: whoever makes
  * one that may not look the same twice looks at what stands there first (objects.ts).
  */
-import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Agent, Dispatcher } from 'undici';
 import type { ObjectStoreAccess, OpenStackSession } from '../../openstack/session.ts';
+import { trusting } from '../../tls/trust.ts';
 import type { Attempts } from '../object-store/attempts.ts';
 import { DriverError, isDriverError, type CallOptions } from '../driver.ts';
 import { exchange, headerOf, type Answer, type ResponseBody } from '../exchange.ts';
@@ -217,11 +217,10 @@ export class SwiftClient {
   async #load(): Promise<Agent> {
     const { ca, insecure, stallMs } = this.#options;
     const undici = await import('undici');
-    const secure = ca === undefined ? {} : { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
     return new undici.Agent({
       // Not bounded here: a client that reads slowly holds a connection, and must not keep another waiting for one.
       keepAliveTimeout: KEEP_ALIVE_MS,
-      connect: { timeout: stallMs, rejectUnauthorized: !insecure, ...secure },
+      connect: { timeout: stallMs, rejectUnauthorized: !insecure, ...trusting(ca) },
     });
   }
 }

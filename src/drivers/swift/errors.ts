@@ -1,4 +1,5 @@
 /** What Swift's refusals and broken connections mean, in the words of the contract, and what an operator does about them. */
+import { handshakeProblem } from '../../tls/trust.ts';
 import { DriverError } from '../driver.ts';
 
 export interface Refusal {
@@ -37,13 +38,10 @@ export function refusal(met: Refusal): DriverError {
 export function connectionError(what: string, container: string, error: unknown): DriverError {
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
   const text = typeof message === 'string' && message !== '' ? message : String(code);
-  if (typeof code === 'string' && UNTRUSTED.test(code)) {
-    return new DriverError('permanent', `${what}: the certificate of the store that holds container ${container} is not trusted: ${text} (${code}); name the authority that signed it in storage.ca`, { cause: error });
-  }
+  const problem = handshakeProblem(error, `the Swift that holds container ${container}`, 'storage.ca');
+  if (problem !== undefined) return new DriverError('permanent', `${what}: ${problem}`, { cause: error });
   return new DriverError('retryable', `${what}: the connection to Swift failed: ${text}`, { cause: error });
 }
-
-const UNTRUSTED = /CERT|^ERR_TLS|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_SSL|^EPROTO$/;
 
 /** The first words of an error page. */
 function saying(text: string): string {
