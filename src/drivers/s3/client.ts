@@ -8,6 +8,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { trusting } from '../../tls/trust.ts';
 import type { Attempts, RunOptions } from '../object-store/attempts.ts';
+import { awaitCredentials } from './credentials.ts';
 import { isAbsence, s3Error } from './errors.ts';
 
 /** Which store, and who we are to it. */
@@ -52,6 +53,7 @@ export class S3Calls {
   readonly #attempts: Attempts;
   readonly #calls: S3Client;
   readonly #bodies: S3Client;
+  readonly #foundByChain: boolean;
   /** By the answers they came with. */
   readonly #headers = new WeakMap<object, Readonly<Record<string, string>>>();
 
@@ -59,8 +61,12 @@ export class S3Calls {
     this.bucket = options.bucket;
     this.store = options.store;
     this.#attempts = options.attempts;
-    this.#calls = this.#client(options, CALL_CONNECTIONS);
-    this.#bodies = this.#client(options, BODY_CONNECTIONS);
+    const { credentials } = options;
+    const own = credentials === undefined ? undefined : { accessKeyId: credentials.accessKeyId, secretAccessKey: credentials.secretAccessKey.reveal() };
+    this.#calls = this.#client(options, CALL_CONNECTIONS, own);
+    // What the one found, the other need not look for.
+    this.#bodies = this.#client(options, BODY_CONNECTIONS, own ?? this.#calls.config.credentials);
+    this.#foundByChain = own === undefined;
   }
 
   /**
@@ -98,6 +104,7 @@ export class S3Calls {
 
   async #run<T>(client: S3Client, what: string, command: Command<T>, options: RunOptions): Promise<T> {
     const attempt = async (abortSignal: AbortSignal): Promise<T> => {
+      if (this.#foundByChain) await awaitCredentials(async () => await this.#calls.config.credentials(), { store: this.store, env: process.env }, abortSignal);
       try {
         return await command(client, { abortSignal });
       } catch (error) {
@@ -107,8 +114,8 @@ export class S3Calls {
     return this.#attempts.run(what, attempt, options);
   }
 
-  #client(options: S3ClientOptions, maxSockets: number): S3Client {
-    const { endpoint, region, credentials, pathStyle, ca, insecure } = options;
+  #client(options: S3ClientOptions, maxSockets: number, credentials: S3ClientConfig['credentials']): S3Client {
+    const { endpoint, region, pathStyle, ca, insecure } = options;
     const agent = { keepAlive: true, maxSockets, maxFreeSockets: CALL_CONNECTIONS };
     const config: S3ClientConfig & { readonly expectContinueHeader: boolean } = {
       region,
@@ -130,7 +137,7 @@ export class S3Calls {
       },
     };
     if (endpoint !== undefined) config.endpoint = endpoint;
-    if (credentials !== undefined) config.credentials = { accessKeyId: credentials.accessKeyId, secretAccessKey: credentials.secretAccessKey.reveal() };
+    if (credentials !== undefined) config.credentials = credentials;
     const client = new S3Client(config);
     client.middlewareStack.add(
       (next) => async (args) => {

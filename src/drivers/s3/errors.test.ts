@@ -25,7 +25,6 @@ test.each([
   [answer('InvalidAccessKeyId', 403), 'permanent', false, 'accessKeyId is not known there'],
   [answer('NotImplemented', 501), 'permanent', false, 'this store cannot do that'],
   [broken('SELF_SIGNED_CERT_IN_CHAIN'), 'permanent', false, 'name the authority that signed it in storage.ca'],
-  [Object.assign(new Error('no providers'), { name: 'CredentialsProviderError' }), 'permanent', false, 'set accessKeyId'],
 ] as const)('%s is %s', (error, failure, answered, text) => {
   const made = s3Error(error, CONTEXT);
   expect(made).toMatchObject({ failure, answered, cause: error });

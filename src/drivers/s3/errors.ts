@@ -86,7 +86,6 @@ const ADVICE: Readonly<Record<string, string>> = {
   IllegalLocationConstraintException: 'region is not the one of this endpoint',
   InvalidBucketName: 'BUCKET is no name for a bucket',
   BucketAlreadyExists: 'bucket BUCKET belongs to somebody else; choose another name',
-  CredentialsProviderError: 'set accessKeyId and secretAccessKeyFile, or give credentials in one of the ways of the AWS default chain (environment, shared files, web identity, container or instance metadata)',
   InvalidArgument: 'it takes no such request; Swift takes 1000 parts of an upload only, unless its max_upload_part_num says more',
 };
 
