@@ -1,5 +1,5 @@
 /** Auth as a whole: what clients do, and the table of tokens against actions. */
-import { createSecretKey, randomBytes } from 'node:crypto';
+import { createSecretKey, hkdfSync, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ afterEach(() => rm(folder, { recursive: true }));
 const note = (fields: object, message: string): void => void (logged += `${message} ${JSON.stringify(fields)}\n`);
 const start = (auth: Partial<Config['auth']> = {}): Promise<Auth> =>
   createAuth(
-    { auth: { configured: true, keyFile, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], ...auth } },
+    { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], ...auth } },
     { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note } },
   );
 const toName = (spelling: string): { name: Name; view: undefined } => ({ name: makeName('docker.io', spelling), view: undefined });
@@ -161,6 +161,39 @@ test('a reload takes the files as they stand, and logs nobody out whose key is s
   expect(await gate.authenticate(header)).toMatchObject({ kind: 'token' });
   expect(await gate.authenticate(basic('dev', 'x'))).toEqual({ kind: 'user', name: 'dev', access: 'push' });
   expect(decodeProtectedHeader((await bearer(gate, '')).slice(7)).kid).toBe('new');
+});
+
+describe('a key that is derived from a secret', () => {
+  const gateOf = async (secret: string): Promise<Gate> => (await start({ secret: new Secret(secret) })).gate({ mirror: false });
+  const SECRET = 'a secret of many characters';
+
+  test('is the same in every process that has the secret, and makes no file', async () => {
+    const header = await bearer(await gateOf(SECRET), 'repository:org/app:push');
+    const identity = await (await gateOf(SECRET)).authenticate(header);
+    expect((await gateOf(SECRET)).permits(identity, 'push', MAIN, APP)).toBe(true);
+    await expect(readFile(keyFile)).rejects.toThrow('ENOENT');
+  });
+
+  test('is another for another secret', async () => {
+    expect(await (await gateOf(`${SECRET}!`)).authenticate(await bearer(await gateOf(SECRET), 'repository:org/app:push'))).toMatchObject({ kind: 'invalid' });
+  });
+
+  test.each([SECRET, 'secret'])('is not the secret itself: %s', async (secret) => {
+    const gate = await gateOf(secret);
+    const real = (await bearer(gate, 'repository:org/app:push')).slice(7);
+    const forge = (key: Uint8Array): Promise<string> => new SignJWT(decodeJwt(real)).setProtectedHeader({ ...decodeProtectedHeader(real), alg: 'HS256' }).sign(createSecretKey(key));
+    expect(await gate.authenticate(`Bearer ${await forge(Buffer.from(secret))}`)).toMatchObject({ kind: 'invalid', problem: 'the token is not signed with our key' });
+    // As above, but for the key, which shows that it fails for its key.
+    const derived = Buffer.from(hkdfSync('sha256', secret, '', 'umbra token signing key', 32));
+    expect(await gate.authenticate(`Bearer ${await forge(derived)}`)).toMatchObject({ kind: 'token' });
+  });
+
+  test('is warned of where it is short', async () => {
+    await gateOf(SECRET);
+    expect(logged).toBe('');
+    await gateOf('secret');
+    expect(logged).toContain('auth.secret is shorter than 16 characters');
+  });
 });
 
 test('rules that bind nobody are warned of', async () => {

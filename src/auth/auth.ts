@@ -4,6 +4,7 @@
 import type { Action, Config } from '../config/config.ts';
 import type { Name, ViewId } from '../oci/name.ts';
 import { createAuthenticate, type Authenticate } from './authenticate.ts';
+import { derivedKeys } from './derived-key.ts';
 import { openHtpasswd } from './htpasswd.ts';
 import type { Identity } from './identity.ts';
 import { openKeyFile } from './key.ts';
@@ -42,14 +43,20 @@ export interface AuthDeps {
   readonly log: AuthLog;
 }
 
-/** Opens the key file, making it where there is none. @throws Error naming the file or the key of the configuration */
+/** Of a secret that can perhaps be guessed. */
+const FEW_CHARACTERS = 16;
+
+/** Opens the key file, making it where there is none, unless the key is derived. @throws Error naming the file or the key of the configuration */
 export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): Promise<Auth> {
   const { auth } = config;
   const rules = compileRules(auth);
   const htpasswd = auth.htpasswd === undefined ? undefined : await openHtpasswd(auth.htpasswd, deps);
   const users = createUsers({ configured: auth.users, htpasswd, log: deps.log, passwords: createPasswords({ ...deps, verifyBcrypt }) });
   await warnOfIdleRules(config, users, deps.log);
-  const keys = await openKeyFile(auth.keyFile, deps);
+  const keys = auth.secret === undefined ? await openKeyFile(auth.keyFile, deps) : derivedKeys(auth.secret);
+  if (auth.secret !== undefined && auth.secret.reveal().length < FEW_CHARACTERS) {
+    deps.log.warn({}, `auth.secret is shorter than ${FEW_CHARACTERS} characters: whoever guesses it can make tokens`);
+  }
   const tokens = createTokens({ keys, nowMs: deps.nowMs });
   const open = rules.anonymousPushes && !users.any;
   const authenticate = createAuthenticate({ tokens, users, open });

@@ -153,6 +153,8 @@ export interface Config {
     /** False where nothing about auth is configured: loopback only, anybody there may push. */
     readonly configured: boolean;
     readonly keyFile: string;
+    /** The signing key is derived from it, instead of read from `keyFile`. */
+    readonly secret: Secret | undefined;
     readonly anonymous: AnonymousAccess;
     readonly users: readonly UserConfig[];
     readonly htpasswd: string | undefined;

@@ -118,6 +118,7 @@ export function inWords({
     fillDetached: formatDuration(fillDetachedMs),
     auth: {
       keyFile: auth.keyFile,
+      secret: auth.secret,
       anonymous: auth.anonymous,
       users: auth.users.map((user) => ({ ...user })),
       htpasswd: auth.htpasswd,

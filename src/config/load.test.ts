@@ -85,7 +85,7 @@ describe('without a file', () => {
       upstreamStorage: undefined,
       coordination: undefined,
       fillDetachedMs: 60_000,
-      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), anonymous: 'push', users: [], htpasswd: undefined, rules: [] },
+      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [] },
       limits: { memoryBytes: 128 * 2 ** 20, manifestBytes: 4 * 2 ** 20, blobBytes: 64 * 2 ** 30, uploadsMs: 86_400_000, stallMs: 60_000, drainMs: 30_000 },
     } satisfies Record<keyof Config, unknown>);
   });
@@ -136,6 +136,9 @@ describe('values', () => {
     [`auth: { users: [{ name: a, passwordHash: ${HASH} }] }`, (c) => c.auth.users.map(({ passwordHash, access }) => [passwordHash?.reveal(), access]), [[HASH, 'pull']]],
     ['auth: {}', (c) => [c.auth.configured, c.auth.anonymous], [false, 'push']],
     ['auth: { keyFile: keys/key }', (c) => [c.auth.configured, c.auth.keyFile], [false, '$FOLDER/keys/key']],
+    ['auth: { secret: "${NASTY}" }', (c) => [c.auth.configured, c.auth.secret?.reveal()], [false, 'a"b\n: c']],
+    ['auth: { secretFile: password }', (c) => c.auth.secret?.reveal(), 'from a file'],
+    ['auth: { keyFile: umbra-data/not-used, secret: x }', (c) => c.auth.secret?.reveal(), 'x'],
     ['auth: { users: [] }', (c) => [c.auth.configured, c.auth.anonymous], [true, 'pull']],
     ['auth: { anonymous: none }', (c) => [c.auth.configured, c.auth.anonymous], [true, 'none']],
     ['auth: { htpasswd: password, rules: [{ who: anybody, names: ["*"], may: [pull] }] }', (c) => [c.auth.configured, c.auth.htpasswd], [true, '$FOLDER/password']],
@@ -224,6 +227,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['auth: { anonymous: maybe }', '1: auth.anonymous: expected one of none, pull, push, got "maybe"'],
     ['auth: { keyFile: umbra-data }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],
     ['auth: { keyFile: umbra-data/key }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],
+    ['auth: { secret: x, secretFile: password }', '1: auth.secretFile: expected secret or secretFile, got both'],
     ['auth: { users: [{ name: a }] }', '1: auth.users[0]: the user "a" cannot log in: expected a password, passwordFile, passwordHash or passwordHashFile'],
     ['auth: { users: [{ name: a, password: x, passwordFile: password }] }', '1: auth.users[0].passwordFile: expected one password, got password and passwordFile'],
     ['auth: { users: [{ name: a, password: x }, { name: a, password: y }] }', '1: auth.users[1].name: there are two users "a"'],

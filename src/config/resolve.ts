@@ -7,7 +7,7 @@ import type { ViewId } from '../oci/name.ts';
 import { parseAddress } from './address.ts';
 import { authConfigured, checkListeners, checkRules, checkUpstream, checkUser, checkViews } from './checks.ts';
 import type { Report } from './checks.ts';
-import type { Config, ListenerConfig, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
+import type { Config, ListenerConfig, Secret, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
 import { NamedFiles } from './named-files.ts';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
@@ -54,7 +54,10 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   checkListeners(settings, report);
   checkViews(settings, report);
   checkRules(auth, report);
-  for (const one of [storage, upstreamStorage]) if (one !== undefined) checkKeyFile(keyFile, one, report);
+  const secret = resolveSecret(auth, files, report);
+  if (auth.secret === undefined && auth.secretFile === undefined) {
+    for (const one of [storage, upstreamStorage]) if (one !== undefined) checkKeyFile(keyFile, one, report);
+  }
   if (upstreamStorage !== undefined) checkTwoStores(storage, upstreamStorage, report);
   // Processes share no memory.
   const alone = storage.driver === 'memory' || upstreamStorage?.driver === 'memory';
@@ -78,6 +81,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
     auth: {
       configured,
       keyFile,
+      secret,
       anonymous: auth.anonymous ?? (configured ? 'pull' : 'push'),
       users: (auth.users ?? []).map((user, i, all) => {
         checkUser(['auth', 'users', i], user, all.slice(0, i), report);
@@ -110,6 +114,11 @@ function resolveCoordination(coordination: Settings['coordination'], files: Name
   if (url === undefined && urlFile === undefined) report(['coordination', 'url'], 'missing: where the database is (or urlFile)');
   const secret = files.secret(url, urlFile, ['coordination'], 'url', postgresUrlProblem);
   return secret && { driver, url: secret };
+}
+
+function resolveSecret({ secret, secretFile }: Settings['auth'], files: NamedFiles, report: Report): Secret | undefined {
+  if (secret !== undefined && secretFile !== undefined) report(['auth', 'secretFile'], 'expected secret or secretFile, got both');
+  return files.secret(secret, secretFile, ['auth'], 'secret');
 }
 
 function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: ListenerSettings, at: Path, files: NamedFiles): ListenerConfig {
@@ -156,6 +165,7 @@ function notesOf(
   const notes = new Map<string, string>();
   if (alone) notes.set('workers', 'memory storage means one worker');
   else if (workers === 'auto') notes.set('workers', `auto, with ${processors} processors`);
+  if (auth.secret !== undefined || auth.secretFile !== undefined) notes.set(formatPath(['auth', 'keyFile']), 'not used: auth.secret is set');
   if (auth.anonymous === undefined)
     notes.set(formatPath(['auth', 'anonymous']), configured ? 'auth is configured' : 'no auth is configured');
   return notes;

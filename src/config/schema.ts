@@ -116,6 +116,8 @@ const auth = map('Who may do what. Without any of it, anybody on this machine ma
     text('The key that signs tokens: made on first start, shared by the nodes of one registry, kept out of the storage.'),
     './umbra-data.key',
   ),
+  secret: v.optional(secret('A text that the key is derived from, instead of `keyFile`: long, random, and the same on all nodes.')),
+  secretFile: v.optional(text('A file that holds it.')),
   anonymous: v.optional(
     oneOf(
       'What may be done without logging in; `push` includes pulling and deleting. Not set: `pull`, but `push` where no auth is configured.',

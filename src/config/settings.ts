@@ -96,6 +96,8 @@ export interface Settings {
   readonly fillDetached: number;
   readonly auth: {
     readonly keyFile: string;
+    readonly secret?: string | undefined;
+    readonly secretFile?: string | undefined;
     readonly anonymous?: AnonymousAccess | undefined;
     readonly users?: readonly UserSettings[] | undefined;
     readonly htpasswd?: string | undefined;
