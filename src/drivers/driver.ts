@@ -211,6 +211,8 @@ export interface DriverErrorOptions {
    * says nothing about the next call. Otherwise a retryable failure counts against the store (attempts.ts).
    */
   readonly answered?: boolean;
+  /** Where `permanent`: the store lets us in, and does not let us write this. Reading may be permitted. */
+  readonly mayNotWrite?: boolean;
 }
 
 export class DriverError extends Error {
@@ -218,12 +220,14 @@ export class DriverError extends Error {
   readonly failure: DriverFailure;
   readonly retryAfterMs: number | undefined;
   readonly answered: boolean;
+  readonly mayNotWrite: boolean;
 
-  constructor(failure: DriverFailure, message: string, { cause, retryAfterMs, answered = false }: DriverErrorOptions = {}) {
+  constructor(failure: DriverFailure, message: string, { cause, retryAfterMs, answered = false, mayNotWrite = false }: DriverErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.failure = failure;
     this.retryAfterMs = retryAfterMs;
     this.answered = answered;
+    this.mayNotWrite = mayNotWrite;
   }
 }
 

@@ -6,9 +6,15 @@ import { isDriverError } from '../drivers/driver.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { Exchange } from './exchange.ts';
 
-/** What the client is told; anything unforeseen is INTERNAL. */
-export function toRegistryError(error: unknown): RegistryError {
+/**
+ * What the client is told; anything unforeseen is INTERNAL.
+ * @param method of the request: who reads has no part in what must not be written
+ */
+export function toRegistryError(error: unknown, method: string): RegistryError {
   if (error instanceof RegistryError) return error;
+  if (isDriverError(error) && error.mayNotWrite && method !== 'GET' && method !== 'HEAD') {
+    return new RegistryError('DENIED', 'the storage of the registry is read-only for this node; push to a node that may write it, or have its user given the right to', { cause: error });
+  }
   if (isDriverError(error, 'full')) return new RegistryError('STORAGE_FULL', 'the registry has no space left to store this; nothing was kept', { cause: error });
   if (isDriverError(error, 'retryable')) return new RegistryError('UNAVAILABLE', 'the storage of the registry does not answer; try again', { cause: error, retryAfterSeconds: 5 });
   return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });

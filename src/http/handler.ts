@@ -7,6 +7,7 @@ import type { Gate } from '../auth/auth.ts';
 import { subjectOf, viewOf, type Identity } from '../auth/identity.ts';
 import type { Wanted } from '../auth/refusal.ts';
 import type { Action, ListenerConfig } from '../config/config.ts';
+import { isDriverError } from '../drivers/driver.ts';
 import type { HealthAnswer } from '../observe/health.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -140,10 +141,11 @@ function fail(x: Exchange, error: unknown): unknown {
     x.res.destroy();
     return error;
   }
-  const told = toRegistryError(error);
+  const told = toRegistryError(error, x.method);
   letGoOfBody(x);
   sendError(x, told);
-  return told.status >= 500 ? error : undefined;
+  // Of what the store refused the log alone tells who was refused what.
+  return told.status >= 500 || isDriverError(error) ? error : undefined;
 }
 
 async function answer(x: Exchange, deps: HandlerDeps): Promise<void> {

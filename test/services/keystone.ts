@@ -17,6 +17,8 @@ export interface Keystone extends AsyncDisposable {
   grant(userId: string, projectId: string, role: { readonly id: string } | 'member'): Promise<void>;
   disable(userId: string): Promise<void>;
   applicationCredential(user: MadeUser, projectId: string, roles?: readonly { readonly name: string }[]): Promise<{ readonly id: string; readonly name: string; readonly secret: string; remove(): Promise<void> }>;
+  /** For S3, with the user's roles in the project. */
+  ec2Credential(user: MadeUser, projectId: string): Promise<{ readonly accessKeyId: string; readonly secretAccessKey: string }>;
   /** `trustor` lends its roles in the project. */
   trust(trustor: MadeUser, trusteeId: string, projectId: string, roles: readonly { readonly name: string }[]): Promise<{ readonly id: string; remove(): Promise<void> }>;
 }
@@ -97,6 +99,11 @@ export async function openKeystone({ authUrl, adminPassword, domain, username, u
         await keepRow();
         await call('DELETE', `${path}/${id}`, undefined, token);
       } };
+    },
+    async ec2Credential(user, project) {
+      const { credential } = await call('POST', `/users/${user.id}/credentials/OS-EC2`, { tenant_id: project });
+      const { access, secret } = credential as unknown as { readonly access: string; readonly secret: string }; // Keystone's API
+      return { accessKeyId: access, secretAccessKey: secret };
     },
     async trust(trustor, trusteeId, projectId, roles) {
       const token = await asUser(trustor, projectId);

@@ -8,12 +8,15 @@ import { Secret, type SwiftStorage } from '../../src/config/config.ts';
 import type { Driver } from '../../src/drivers/driver.ts';
 import { rawSwift, type RawSwift } from '../../src/drivers/swift/swift.fixture.ts';
 import type { OpenStackAuth } from '../../src/openstack/auth.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { openStackSession, type OpenStackSession } from '../../src/openstack/session.ts';
 import { openStore, type StorageDeps } from '../../src/storage.ts';
 import { systemTimers } from '../../src/workers/timers.ts';
 import { openKeystone, type Keystone, type MadeUser } from '../services/keystone.ts';
 import { freshContainer } from '../services/openstack.ts';
-import { startUmbra } from '../support/umbra.ts';
+import { fakeUpstream, type FakeUpstream } from '../support/fake-upstream.ts';
+import { get, pushImage, type Pushed } from '../support/push.ts';
+import { startUmbra, type TestUmbra } from '../support/umbra.ts';
 
 const service = inject('openstack');
 const container = freshContainer('acl');
@@ -179,26 +182,96 @@ describe('the driver works for', () => {
   });
 });
 
-test('a node that may only read the images caches what it pulls in a container of its own', async () => {
+describe('a node that may only read the images, with a container of its own for what it pulls through', () => {
+  const HOST = 'upstream.example.org';
   const [images, cache] = [freshContainer('images'), freshContainer('cache')];
-  const acl = `${service.projectId}:${user.id}`;
-  await make(images, { 'x-container-read': acl });
-  await make(cache, { 'x-container-read': acl, 'x-container-write': acl });
-  const auth = { url: service.authUrl, username: user.name, password: user.password, project: service.project };
-  const settings = (config: string): object => ({ driver: 'swift', container: config, auth });
+  const stack = new AsyncDisposableStack();
   const lines: string[] = [];
-  const umbra = await startUmbra({ storage: settings(images), upstreamStorage: settings(cache) }, { log: (line) => lines.push(line) });
-  try {
-    expect((await fetch(`${umbra.origin}/readyz`)).status).toBe(200);
-    expect((await fetch(`${umbra.origin}/v2/app/manifests/latest`)).status).toBe(404);
-    expect(lines.join('\n')).toContain(`storage: read-only`);
-  } finally {
-    await umbra.close();
-    await owner.remove(images);
-    await owner.remove(cache);
-  }
-  // Without a cache of its own it would be of no use.
-  await make(images, { 'x-container-read': acl });
-  await expect(startUmbra({ storage: settings(images) })).rejects.toThrow(new RegExp(`container ${images}.*403`));
+  let upstream: FakeUpstream;
+  let writer: TestUmbra;
+  let reader: TestUmbra;
+  let pushed: Pushed;
+  const settings = (name: string, password: string, config: string): object => ({
+    driver: 'swift', container: config, auth: { url: service.authUrl, username: name, password, project: service.project },
+  });
+
+  beforeAll(async () => {
+    const acl = `${service.projectId}:${user.id}`;
+    await make(images, { 'x-container-read': acl });
+    await make(cache, { 'x-container-read': acl, 'x-container-write': acl });
+    for (const made of [images, cache]) stack.defer(() => owner.remove(made));
+    upstream = await fakeUpstream();
+    stack.defer(() => upstream.close());
+    writer = await startUmbra({ storage: settings(service.username, service.password, images) });
+    stack.defer(() => writer.close());
+    pushed = await pushImage(writer.origin, 'org/app', '1', 'a layer');
+    reader = await startUmbra(
+      { storage: settings(user.name, user.password, images), upstreamStorage: settings(user.name, user.password, cache), upstreams: { [HOST]: { url: upstream.url } } },
+      { log: (line) => lines.push(line) },
+    );
+    stack.defer(() => reader.close());
+  });
+  afterAll(() => stack.disposeAsync());
+
+  test('is ready, and says what it is', async () => {
+    expect((await fetch(`${reader.origin}/readyz`)).status).toBe(200);
+    expect(lines.join('\n')).toContain('storage: read-only');
+  });
+
+  test('serves what others push', async () => {
+    expect(await get(reader.origin, 'org/app/manifests/1')).toMatchObject({ status: 200, bytes: pushed.bytes });
+    expect(await get(reader.origin, `org/app/blobs/${pushed.layer.digest}`)).toMatchObject({ status: 200, bytes: pushed.layer.bytes });
+  });
+
+  test('serves what upstream has, and keeps it', async () => {
+    const image = upstream.content.addImage('org/up', { tag: '1' });
+    expect(await get(reader.origin, `${HOST}/org/up/manifests/1`)).toMatchObject({ status: 200, digest: image.digest });
+    const blob = `${HOST}/org/up/blobs/${image.layers[0]?.digest}`;
+    expect(await get(reader.origin, blob)).toMatchObject({ status: 200 });
+    await expect.poll(async () => (await owner.names(cache, 'blobs/')).length).toBeGreaterThan(0);
+    expect(await get(reader.origin, `org/none/manifests/1`)).toMatchObject({ status: 404 });
+  });
+
+  test.each<[string, string, () => string, () => RequestInit]>([
+    ['an upload', 'POST', () => 'org/app/blobs/uploads/', () => ({})],
+    ['a whole blob', 'POST', () => `org/app/blobs/uploads/?digest=${digestOf(Buffer.from('new'))}`, () => ({ body: 'new' })],
+    ['a blob to be mounted', 'POST', () => `org/other/blobs/uploads/?mount=${pushed.layer.digest}&from=org/app`, () => ({})],
+    ['a tag', 'PUT', () => 'org/app/manifests/2', () => ({ body: new Uint8Array(pushed.bytes), headers: { 'content-type': 'application/vnd.oci.image.manifest.v1+json' } })],
+    ['a deletion', 'DELETE', () => 'org/app/manifests/1', () => ({})],
+  ])('refuses %s: 403, with what to do', async (_, method, path, init) => {
+    const answer = await fetch(`${reader.origin}/v2/${path()}`, { method, ...init() });
+    const body = await answer.json();
+    expect([answer.status, body]).toEqual([403, { errors: [{ code: 'DENIED', message: expect.stringMatching(/read-only for this node.*push to a node that may write/) }] }]);
+    expect(await get(reader.origin, 'org/app/manifests/1')).toMatchObject({ status: 200 });
+  });
+
+  test('can be one by S3 too', async () => {
+    const { accessKeyId, secretAccessKey } = await keystone.ec2Credential(user, service.projectId);
+    const driver = await openStore({
+      driver: 's3', endpoint: service.swiftOrigin, region: service.region, bucket: images, prefix: '', pathStyle: true, redirect: 'never', claims: undefined,
+      credentials: { accessKeyId, secretAccessKey: hidden(secretAccessKey) }, ca: undefined, insecure: false, disk: undefined,
+    }, undefined, deps);
+    try {
+      await owner.fetch(`${images}/key`, { method: 'PUT', body: 'bytes' });
+      expect((await driver.get('key'))?.bytes.toString()).toBe('bytes');
+      for (const write of [() => driver.put('other', Buffer.from('x')), () => driver.delete(['key']), () => driver.check()]) {
+        await expect(write()).rejects.toMatchObject({ failure: 'permanent', mayNotWrite: true });
+      }
+      expect(await driver.head('key')).toBeDefined();
+    } finally {
+      await driver.close();
+    }
+  });
+
+  test('says no more than that to the client, and the rest to the log', () => {
+    expect(lines.join('\n')).toMatch(new RegExp(`request failed.*Swift answered 403.*container ${images}`));
+  });
+});
+
+test('without such a container, one that may only read the images is of no use: the start says so', async () => {
+  const images = freshContainer('images');
+  await make(images, { 'x-container-read': `${service.projectId}:${user.id}` });
+  const auth = { url: service.authUrl, username: user.name, password: user.password, project: service.project };
+  await expect(startUmbra({ storage: { driver: 'swift', container: images, auth } })).rejects.toThrow(new RegExp(`container ${images}.*403`));
   await owner.remove(images);
 });

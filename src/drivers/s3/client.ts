@@ -54,6 +54,8 @@ export class S3Calls {
   readonly #calls: S3Client;
   readonly #bodies: S3Client;
   readonly #foundByChain: boolean;
+  /** Of the requests that were answered with these errors. */
+  readonly #methods = new WeakMap<object, string>();
   /** By the answers they came with. */
   readonly #headers = new WeakMap<object, Readonly<Record<string, string>>>();
 
@@ -108,7 +110,7 @@ export class S3Calls {
       try {
         return await command(client, { abortSignal });
       } catch (error) {
-        throw s3Error(error, { what, bucket: this.bucket, store: this.store });
+        throw s3Error(error, { what, bucket: this.bucket, store: this.store, method: this.#methods.get(error as object /* the SDK throws Errors */) });
       }
     };
     return this.#attempts.run(what, attempt, options);
@@ -141,7 +143,11 @@ export class S3Calls {
     const client = new S3Client(config);
     client.middlewareStack.add(
       (next) => async (args) => {
-        const answered = await next(args);
+        const { method } = args.request as GuardedRequest; // as below: an HttpRequest
+        const answered = await next(args).catch((error: unknown) => {
+          if (typeof error === 'object' && error !== null) this.#methods.set(error, method);
+          throw error;
+        });
         // The SDK types what comes in as unknown; with its own handler it is an HttpResponse.
         const { headers } = answered.response as { readonly headers?: Readonly<Record<string, string>> };
         if (headers !== undefined && answered.output !== undefined) this.#headers.set(answered.output, headers);
@@ -161,6 +167,7 @@ export class S3Calls {
 }
 
 interface GuardedRequest {
+  readonly method: string;
   readonly body?: unknown;
   readonly headers: Record<string, string>;
   readonly query?: Readonly<Record<string, unknown>>;

@@ -32,6 +32,16 @@ test.each([
   expect(made.message).toContain(text);
 });
 
+test.each([
+  ['PUT', answer('AccessDenied', 403), true],
+  ['DELETE', answer('Unknown', 403), true],
+  ['GET', answer('AccessDenied', 403), false],
+  ['PUT', answer('SignatureDoesNotMatch', 403), false],
+  ['PUT', answer('QuotaExceeded', 403), false],
+])('after %s, %s: may not write is %s', (method, error, mayNotWrite) => {
+  expect(s3Error(error, { ...CONTEXT, method })).toMatchObject({ mayNotWrite });
+});
+
 test('the store may ask to be left alone for a while', () => {
   expect(s3Error(answer('SlowDown', 503, '', { 'retry-after': '2' }), CONTEXT).retryAfterMs).toBe(2_000);
   expect(s3Error(answer('SlowDown', 503), CONTEXT).retryAfterMs).toBeUndefined();

@@ -46,6 +46,8 @@ export interface ErrorContext {
   readonly bucket: string;
   /** In messages, e.g. `S3 at https://s3.example.org`. */
   readonly store: string;
+  /** Of the HTTP request; undefined: it did not come to an answer. */
+  readonly method?: string | undefined;
 }
 
 /** @returns a DriverError; what is one already stays as it is */
@@ -53,9 +55,10 @@ export function s3Error(error: unknown, context: ErrorContext): DriverError {
   if (isDriverError(error)) return error;
   const code = codeOf(error);
   const status = statusOf(error);
-  const { bucket, store, what } = context;
+  const { bucket, store, what, method } = context;
+  const mayNotWrite = status === 403 && (ADVICE[code] ?? DENIED) === DENIED && method !== undefined && method !== 'GET' && method !== 'HEAD';
   const said = sayingOf(error, code, status);
-  const permanent = (advice: string): DriverError => new DriverError('permanent', `${what}: ${store} ${said}: ${advice}`, { cause: error });
+  const permanent = (advice: string): DriverError => new DriverError('permanent', `${what}: ${store} ${said}: ${advice}`, { cause: error, mayNotWrite });
   const advice = ADVICE[code];
   if (advice !== undefined) return permanent(advice.replaceAll('BUCKET', bucket));
   if (FULL.has(code) || status === 507) return new DriverError('full', `${what}: ${store} ${said}: no space or quota left in bucket ${bucket}`, { cause: error });

@@ -208,5 +208,5 @@ function absentAsUndefined(error: unknown): undefined {
 
 function deleteError({ Key, Code, Message }: { readonly Key?: string | undefined; readonly Code?: string | undefined; readonly Message?: string | undefined }, count: number, store: string): DriverError {
   const denied = Code === 'AccessDenied';
-  return new DriverError(denied ? 'permanent' : 'retryable', `delete ${Key}: ${store} answered ${Code} ${Message ?? ''}${denied ? ': these credentials need s3:DeleteObject' : ''} (${count} of the request)`);
+  return new DriverError(denied ? 'permanent' : 'retryable', `delete ${Key}: ${store} answered ${Code} ${Message ?? ''}${denied ? ': these credentials need s3:DeleteObject' : ''} (${count} of the request)`, { mayNotWrite: denied });
 }

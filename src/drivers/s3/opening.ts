@@ -68,7 +68,7 @@ export async function probe({ calls, root, newId }: Pick<OpeningOptions, 'calls'
   const md5 = createHash('md5').update(Body).digest();
   const naming = (error: unknown): never => {
     if (!isDriverError(error, 'permanent')) throw error;
-    throw new DriverError('permanent', `bucket ${calls.bucket} cannot be used: ${error.message}`, { cause: error });
+    throw new DriverError('permanent', `bucket ${calls.bucket} cannot be used: ${error.message}`, { cause: error, mayNotWrite: error.mayNotWrite });
   };
   const put = await calls.run('write a probe', (client, http) => client.send(new PutObjectCommand({ ...at, Body, ContentMD5: md5.toString('base64') }), http), { signal }).catch(naming);
   const found = await calls.find('look for the probe', (client, http) => client.send(new HeadObjectCommand(at), http), { signal }).catch(naming);

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { GetObjectCommand, HeadBucketCommand } from '@aws-sdk/client-s3';
 import type { Timers } from '../../workers/timers.ts';
 import { attempts } from '../object-store/attempts.ts';
-import { DriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type PutOptions, type Source, type Stat, type Value } from '../driver.ts';
+import { DriverError, isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type PutOptions, type Source, type Stat, type Value } from '../driver.ts';
 import { checkKey, checkLevel, checkPrefix } from '../key.ts';
 import { S3Assemblies } from './assemblies.ts';
 import { S3Calls, type S3Access } from './client.ts';
@@ -53,7 +53,11 @@ export async function openS3(storage: S3Options, deps: S3Deps): Promise<Driver> 
   try {
     const opening = { calls, root, region, lookAlike: endpoint !== undefined, newId };
     await makeBucket(opening);
-    const found = await findOut(opening, storage.claims);
+    const found = await findOut(opening, storage.claims).catch((error: unknown) => {
+      // A node may be one that only reads: whether that will do is for whoever asks for a check.
+      if (!isDriverError(error) || !error.mayNotWrite) throw error;
+      return { conditions: storage.claims === 'strict', because: 'these credentials may not write', etagIsMd5: true };
+    });
     const claims = storage.claims ?? (found.conditions ? 'strict' : 'settle');
     if (claims === 'strict' && !found.conditions) {
       throw new DriverError('permanent', `claims: strict cannot be had from ${store}: ${found.because}; leave claims out or set it to settle, or set coordination`);

@@ -21,11 +21,13 @@ const CALL_AGAIN: ReadonlySet<number> = new Set([202, 401, 408, 409, 422, 429, 4
 const LONGEST_RETRY_AFTER_MS = 30_000;
 
 export function refusal(met: Refusal): DriverError {
-  const { what, status, container, who, url } = met;
+  const { what, method, status, container, who, url } = met;
   const said = `Swift answered ${status}${saying(met.text)}`;
   if (status === 413 || status === 507) return new DriverError('full', `${what}: ${said}: container ${container} of ${url} is full or its quota is reached; raise the quota or delete content`);
   if (status === 403) {
-    return new DriverError('permanent', `${what}: ${said}: ${who} may not do this to container ${container} of ${url}; grant it a role that may (member, or one that the container's read and write ACL name)`);
+    return new DriverError('permanent', `${what}: ${said}: ${who} may not do this to container ${container} of ${url}; grant it a role that may (member, or one that the container's read and write ACL name)`, {
+      mayNotWrite: method !== 'GET' && method !== 'HEAD',
+    });
   }
   if (status === 404) return new DriverError('permanent', `${what}: ${said}: container ${container} of ${url} does not exist for ${who}; create it, or let Umbra create it`);
   if (status === 401) return new DriverError('retryable', `${what}: ${said}: the token of ${who} is refused`, { answered: true });
