@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { DEBIAN_PATH } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
+import { watchForSecrets } from './secrets.ts';
 
 /** Another build can be put to the same tests. */
 const PROGRAM = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
@@ -48,6 +49,7 @@ export class Umbra implements AsyncDisposable {
     await mkdir(options.dir, { recursive: true });
     await writeFile(configFile, stringify({ workers: 1, upstreams: {}, ...options.config, listeners }));
     const umbra = new Umbra(options, configFile, listeners);
+    watchForSecrets(options.config, () => umbra.output);
     await umbra.restart();
     return umbra;
   }
