@@ -45,7 +45,7 @@ interface Node {
 /** As one more node opens the store. */
 async function node(disk: string | undefined, coordination?: Config['coordination']): Promise<Node> {
   const storage: SwiftStorage = {
-    driver: 'swift', container, prefix: '', region: undefined, interface: 'public',
+    driver: 'swift', container, account: undefined, prefix: '', region: undefined, interface: 'public',
     auth: passwordAuth(inject('openstack')),
     segmentBytes: 4 * MiB, tempUrlKey: undefined, redirect: 'never', ca: undefined, insecure: false,
     disk: disk === undefined ? undefined : { root: join(folder, disk), maxBytes: 100 * MiB },

@@ -79,10 +79,10 @@ async function openSwiftStore(storage: SwiftStorage, { nowMs, timers, memoryByte
   const [{ openSwift }, { openStackSession }, { describeAuth }, { attempts }] = await Promise.all([
     import('./drivers/swift/swift.ts'), import('./openstack/session.ts'), import('./openstack/auth.ts'), import('./drivers/object-store/attempts.ts'),
   ]);
-  const { auth, region, container, prefix, segmentBytes, tempUrlKey, redirect, ca, insecure } = storage;
+  const { auth, region, account, container, prefix, segmentBytes, tempUrlKey, redirect, ca, insecure } = storage;
   const retrying = { nowMs, timers, random: Math.random, report };
   const session = openStackSession({
-    auth, region, interface: storage.interface, ca, insecure, nowMs, random: Math.random,
+    auth, region, account, interface: storage.interface, ca, insecure, nowMs, random: Math.random,
     // Keystone's failures are not the store's.
     retries: attempts({ ...retrying, store: `Keystone at ${auth.url}` }),
     failed: (kind, message, options) => new DriverError(kind, message, options),

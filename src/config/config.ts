@@ -96,6 +96,8 @@ export interface DiskConfig {
 export interface SwiftStorage {
   readonly driver: 'swift';
   readonly container: string;
+  /** That the container is in; undefined: that of the project we log in to. */
+  readonly account: string | undefined;
   /** Before every key; '' or ending in `/`. */
   readonly prefix: string;
   /** Undefined: the only one of the catalogue. */

@@ -11,9 +11,9 @@ export function storageInWords(storage: StorageConfig): Words {
     case 'filesystem':
       return { driver: 'filesystem', root: storage.root };
     case 'swift': {
-      const { driver, container, prefix, region, interface: side, auth, segmentBytes, tempUrlKey, redirect, ca, insecure, disk } = storage;
+      const { driver, container, account, prefix, region, interface: side, auth, segmentBytes, tempUrlKey, redirect, ca, insecure, disk } = storage;
       return {
-        driver, container, prefix: prefixInWords(prefix), region, interface: side, auth: authInWords(auth), segmentSize: formatSize(segmentBytes),
+        driver, container, account, prefix: prefixInWords(prefix), region, interface: side, auth: authInWords(auth), segmentSize: formatSize(segmentBytes),
         tempUrlKey, redirect: redirectInWords(redirect), ca, insecure, disk: diskInWords(disk),
       };
     }

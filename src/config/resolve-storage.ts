@@ -44,6 +44,7 @@ function resolveSwift(storage: StorageSettings, at: Path, given: Given): SwiftSt
   return {
     driver: 'swift',
     container: storage.container ?? '',
+    account: storage.account,
     prefix: prefixOf(storage.prefix),
     region: storage.region ?? ours.region,
     interface: storage.interface ?? ours.interface ?? 'public',

@@ -58,6 +58,7 @@ export interface StorageSettings {
   readonly driver: 'filesystem' | 'memory' | 'swift' | 's3';
   readonly root?: string | undefined;
   readonly container?: string | undefined;
+  readonly account?: string | undefined;
   readonly bucket?: string | undefined;
   readonly prefix?: string | undefined;
   readonly region?: string | undefined;

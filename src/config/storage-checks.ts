@@ -14,6 +14,7 @@ const OBJECT_STORES: readonly Driver[] = ['swift', 's3'];
 const DRIVERS: Readonly<Record<Key, readonly Driver[]>> = {
   root: ['filesystem'],
   container: SWIFT,
+  account: SWIFT,
   interface: SWIFT,
   auth: SWIFT,
   cloud: SWIFT,
@@ -89,7 +90,7 @@ function placesOf(storage: StorageConfig): readonly Occupied[] {
     case 'filesystem':
       return [folderOf(['root'], storage.root)];
     case 'swift':
-      return [{ key: ['container'], place: `swift ${JSON.stringify([storage.auth.url, storage.region, projectOf(storage.auth), storage.container])} ${storage.prefix}` }, ...diskOf(storage)];
+      return [{ key: ['container'], place: `swift ${JSON.stringify([storage.auth.url, storage.region, storage.account ?? projectOf(storage.auth), storage.container])} ${storage.prefix}` }, ...diskOf(storage)];
     case 's3':
       return [{ key: ['bucket'], place: `s3 ${storage.endpoint ?? storage.region} ${storage.bucket} ${storage.prefix}` }, ...diskOf(storage)];
   }

@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { flag, flagOrList, map, oneOf, secret, size, text } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { DiskSettings, OpenStackSettings, StorageSettings } from './settings.ts';
-import { bucketProblem, containerProblem, networkProblem, openStackUrlProblem, originProblem, postgresUrlProblem, prefixProblem } from './words.ts';
+import { accountProblem, bucketProblem, containerProblem, networkProblem, openStackUrlProblem, originProblem, postgresUrlProblem, prefixProblem } from './words.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -19,7 +19,7 @@ const auth: Kind<OpenStackSettings> = map('Who Umbra is to Keystone. Not set: as
   passwordFile: v.optional(text('A file that holds the password.')),
   userDomain: v.optional(text('The domain of the user. Not set: `Default`.')),
   userDomainId: v.optional(text('The same by id.')),
-  project: v.optional(text('The project that the container belongs to.')),
+  project: v.optional(text('The project to log in to; the container belongs to it, unless `account` says otherwise.')),
   projectId: v.optional(text('The same by id.')),
   projectDomain: v.optional(text('The domain of the project. Not set: that of the user.')),
   projectDomainId: v.optional(text('The same by id.')),
@@ -46,6 +46,7 @@ export function storageMap(description: string): Kind<StorageSettings> {
     ]),
     root: v.optional(text('The folder of a filesystem. Not set: `./umbra-data`.')),
     container: v.optional(text('The container of a Swift. Made if it is missing and that is permitted.', containerProblem)),
+    account: v.optional(text("Whose account the container is in, as it stands in Swift's URLs, such as `AUTH_` and the project's id: for a container of another project, whose ACL lets Umbra in. Not set: that of the project that Umbra logs in to.", accountProblem)),
     bucket: v.optional(text('The bucket of an S3.', bucketProblem)),
     prefix: v.optional(text('What every key in an object store begins with, such as `umbra/`: one container may hold several registries.', prefixProblem)),
     region: v.optional(text('The region. Not set, Swift: that of the cloud or `OS_REGION_NAME`, else the only one; S3: `AWS_REGION`, else `us-east-1`.')),

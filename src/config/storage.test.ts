@@ -108,7 +108,7 @@ describe('who Umbra is to OpenStack, by the file', () => {
   test('what is not said has its default, whatever the environment says of it', async () => {
     const storage = await swift(`auth: { url: "${KEYSTONE}", username: me, password: x, project: p }`, { ...OPENRC, OS_REGION_NAME: 'r', OS_INTERFACE: 'internal', OS_INSECURE: '1' });
     expect({ ...storage, auth: undefined }).toEqual({
-      driver: 'swift', container: 'images', prefix: '', region: undefined, interface: 'public', auth: undefined, segmentBytes: 64 * MIB, tempUrlKey: undefined,
+      driver: 'swift', container: 'images', account: undefined, prefix: '', region: undefined, interface: 'public', auth: undefined, segmentBytes: 64 * MIB, tempUrlKey: undefined,
       redirect: 'never', ca: undefined, insecure: false, disk: undefined,
     });
   });
@@ -240,6 +240,8 @@ describe('a store that cannot be is told with line, key and what was expected', 
     ['{ driver: s3, bucket: images, secretAccessKeyFile: password }', 'storage.secretAccessKeyFile: expected accessKeyId with it'],
     // values
     [`{ driver: swift, container: a/b, ${AUTH} }`, 'storage.container: expected the name of a container: up to 256 bytes, without a slash, got "a/b"'],
+    [`{ driver: swift, container: c, account: /v1/AUTH_x, ${AUTH} }`, "storage.account: expected an account as it stands in Swift's URLs, such as AUTH_0cc367a30c2a4cf7a33c8789665998fd, got \"/v1/AUTH_x\""],
+    ['{ driver: s3, bucket: images, account: AUTH_x }', 'storage.account: belongs to driver: swift; this is driver: s3'],
     [`{ driver: swift, container: c, prefix: ../x, ${AUTH} }`, 'storage.prefix: expected parts of letters, digits and any of ._:@[]~+- with slashes between them, such as registries/umbra, got "../x"'],
     [`{ driver: swift, container: c, prefix: /x, ${AUTH} }`, 'storage.prefix: expected parts of letters, digits and any of ._:@[]~+- with slashes between them, such as registries/umbra, got "/x"'],
     [`{ driver: s3, bucket: images, prefix: ${'a'.repeat(84)} }`, `storage.prefix: expected at most 83 characters, got "${'a'.repeat(80)}…"`],

@@ -32,6 +32,10 @@ export const openStackUrlProblem: ProblemOf = (word) =>
 export const containerProblem: ProblemOf = (word) =>
   /^[^/\p{Cc}]+$/u.test(word) && Buffer.byteLength(word) <= 256 ? undefined : 'expected the name of a container: up to 256 bytes, without a slash';
 
+/** One part of a path; what comes before the project's id is the operator's choice. */
+export const accountProblem: ProblemOf = (word) =>
+  /^[A-Za-z0-9._:~-]+$/.test(word) && word !== '.' && word !== '..' && Buffer.byteLength(word) <= 256 ? undefined : "expected an account as it stands in Swift's URLs, such as AUTH_0cc367a30c2a4cf7a33c8789665998fd";
+
 /** AWS allows 3 to 63 of lower case; look-alikes, and buckets from before 2018, more. */
 export const bucketProblem: ProblemOf = (word) =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(word) ? undefined : 'expected the name of a bucket: 3 or more of letters, digits, dots and hyphens';

@@ -67,7 +67,7 @@ const stores: Record<string, { readonly driver: () => Promise<Driver>; readonly 
       const { authUrl, username, password, project, domain } = inject('openstack');
       const at = { name: domain };
       return swiftSource({
-        driver: 'swift', container: from, prefix: '', region: undefined, interface: 'public', segmentBytes: MIB, tempUrlKey: undefined, redirect: 'never', ca: undefined, insecure: false, disk: undefined,
+        driver: 'swift', container: from, account: undefined, prefix: '', region: undefined, interface: 'public', segmentBytes: MIB, tempUrlKey: undefined, redirect: 'never', ca: undefined, insecure: false, disk: undefined,
         auth: { kind: 'password', url: authUrl, user: { name: username, domain: at }, password: new Secret(password), project: { name: project, domain: at } },
       }, deps);
     },

@@ -66,6 +66,7 @@ async function swift(section: Section): Promise<SwiftStorage> {
     interface: section.text('endpointtype')?.startsWith('internal') === true ? 'internal' : 'public',
     auth: openStackAuth(section),
     segmentBytes: SEGMENT_BYTES,
+    account: undefined,
     tempUrlKey: undefined,
     redirect: 'never',
     ca: undefined,

@@ -70,6 +70,7 @@ async function swift(section: Section, { cwd, env }: Reading): Promise<SwiftStor
     interface: said.interface === 'internal' ? 'internal' : 'public',
     auth,
     segmentBytes: SEGMENT_BYTES,
+    account: undefined,
     tempUrlKey: undefined,
     redirect: 'never',
     ca: said.cacert === undefined ? undefined : await readFile(said.cacert, 'utf8'),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { endpointOf, type Service } from './catalogue.ts';
+import { accountUrl, endpointOf, type Service } from './catalogue.ts';
 
 const at = (side: string, region: string, url: string): Service['endpoints'][number] => ({ interface: side, region, url });
 const CATALOGUE: readonly Service[] = [
@@ -49,4 +49,12 @@ describe('what there is instead is told', () => {
       problem: 'the catalogue has no service of type object-store; it has no service at all: is the project right?',
     });
   });
+});
+
+test.each([
+  ['https://swift.example.org:8080/v1/AUTH_ours', 'https://swift.example.org:8080/v1/AUTH_theirs'],
+  ['https://rgw.example.org/swift/v1/AUTH_ours', 'https://rgw.example.org/swift/v1/AUTH_theirs'],
+  ['https://rgw.example.org/swift/v1', 'https://rgw.example.org/swift/v1/AUTH_theirs'],
+])('another account beside %s', (url, other) => {
+  expect(accountUrl(url, 'AUTH_theirs')).toBe(other);
 });

@@ -42,6 +42,11 @@ export function endpointOf(catalogue: readonly Service[], wanted: Wanted): { rea
   return { url };
 }
 
+/** The URL of another account of the same Swift; some (Ceph) leave ours out of the catalogue. */
+export function accountUrl(url: string, account: string): string {
+  return url.endsWith('/v1') ? `${url}/${account}` : url.replace(/\/[^/]*$/, `/${account}`);
+}
+
 function listed(words: readonly string[]): string {
   return [...new Set(words)].join(', ');
 }

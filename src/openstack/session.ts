@@ -4,7 +4,7 @@
  * noticed. A refused login is not tried again at once: Keystone may lock a user out that fails too often.
  */
 import { describeAuth, type OpenStackAuth } from './auth.ts';
-import { endpointOf } from './catalogue.ts';
+import { accountUrl, endpointOf } from './catalogue.ts';
 import type { MakeFailure, Retries } from './failure.ts';
 import { keystoneToken } from './identity.ts';
 import { tempAuthToken } from './tempauth.ts';
@@ -30,6 +30,8 @@ export interface SessionOptions {
   readonly auth: OpenStackAuth;
   /** Undefined: the only one of the catalogue. */
   readonly region: string | undefined;
+  /** Another account at the same endpoints, such as `AUTH_` and a project's id; undefined: our own. */
+  readonly account?: string | undefined;
   readonly interface: 'public' | 'internal' | 'admin';
   /** PEM text of authorities trusted beside those that Node trusts. */
   readonly ca: string | undefined;
@@ -167,8 +169,9 @@ class Session implements OpenStackSession {
 
   #hold(access: ObjectStoreAccess, grantedMs: number, lifetimeMs = Number.POSITIVE_INFINITY): Held {
     const share = RENEW_SHARE + RENEW_JITTER * this.#options.random();
+    const { account } = this.#options;
     return {
-      access,
+      access: account === undefined ? access : { ...access, url: accountUrl(access.url, account), publicUrl: accountUrl(access.publicUrl, account) },
       grantedMs,
       renewMs: grantedMs + lifetimeMs * share,
       endMs: grantedMs + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs * MARGIN_SHARE),

@@ -13,6 +13,8 @@ export interface Keystone extends AsyncDisposable {
   user(): Promise<MadeUser>;
   /** A role that means nothing to Swift. */
   role(): Promise<{ readonly id: string; readonly name: string }>;
+  /** A project without anybody in it. */
+  project(): Promise<{ readonly id: string }>;
   /** Gives a role in a project. */
   grant(userId: string, projectId: string, role: { readonly id: string } | 'member'): Promise<void>;
   disable(userId: string): Promise<void>;
@@ -81,6 +83,9 @@ export async function openKeystone({ authUrl, adminPassword, domain, username, u
     async role() {
       const name = `umbra-${randomBytes(6).toString('hex')}`;
       return { id: await make('/roles', 'role', { name }), name };
+    },
+    async project() {
+      return { id: await make('/projects', 'project', { name: `umbra-${randomBytes(6).toString('hex')}`, domain_id: 'default' }) };
     },
     async grant(userId, projectId, role) {
       const { roles } = (await call('GET', '/roles?name=member')) as unknown as { readonly roles: readonly { readonly id: string }[] }; // Keystone's API

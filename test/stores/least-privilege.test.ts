@@ -124,7 +124,7 @@ const deps: StorageDeps = {
 
 function storage(auth: OpenStackAuth, other: Partial<SwiftStorage> = {}): SwiftStorage {
   return {
-    driver: 'swift', container, prefix: 'umbra/', region: undefined, interface: 'public', auth, segmentBytes: 1024 * 1024, tempUrlKey: hidden(TEMP_URL_KEY),
+    driver: 'swift', container, account: undefined, prefix: 'umbra/', region: undefined, interface: 'public', auth, segmentBytes: 1024 * 1024, tempUrlKey: hidden(TEMP_URL_KEY),
     redirect: 'always', ca: undefined, insecure: false, disk: undefined, ...other,
   };
 }
@@ -179,6 +179,42 @@ describe('the driver works for', () => {
     // As the server does before it listens.
     await expect(driver.check()).rejects.toThrow(new RegExp(`container ${missing}.*403.*user "${user.name}"`));
     await driver.close();
+  });
+});
+
+describe('a user of another project, whom the ACL names', () => {
+  const [account] = new URL(service.accountUrl).pathname.split('/').slice(-1);
+  const theirs = freshContainer('shared');
+  let auth: OpenStackAuth;
+
+  beforeAll(async () => {
+    const [stranger, project] = [await keystone.user(), await keystone.project()];
+    await keystone.grant(stranger.id, project.id, 'member');
+    const acl = `${project.id}:${stranger.id}`;
+    await make(theirs, { 'x-container-read': acl, 'x-container-write': acl, 'x-container-meta-temp-url-key': TEMP_URL_KEY });
+    auth = { kind: 'password', url: service.authUrl, user: { id: stranger.id }, password: hidden(stranger.password), project: { id: project.id } };
+  });
+  afterAll(() => owner.remove(theirs));
+
+  test('does with the container what its owner does, where account says whose it is', async () => {
+    const driver = await openStore(storage(auth, { container: theirs, account }), undefined, deps);
+    try {
+      await driver.check();
+      await use(driver);
+      await driver.put('a/key', Buffer.from('bytes'));
+      expect(await owner.names(theirs)).toEqual(['umbra/a/key']);
+    } finally {
+      await driver.close();
+    }
+  });
+
+  test('is refused another container of that account', async () => {
+    const other = freshContainer('other');
+    await make(other);
+    const driver = await openStore(storage(auth, { container: other, account }), undefined, deps);
+    await expect(driver.check()).rejects.toThrow(new RegExp(`403.*user with id .* may not do this to container ${other} of ${service.accountUrl};`));
+    await driver.close();
+    await owner.remove(other);
   });
 });
 

@@ -51,7 +51,7 @@ contractBehindFaults({
   style: 'swift',
   origin: openstack.swiftOrigin,
   storage: async (url, prefix) => ({
-    driver: 'swift', container, prefix, region: openstack.region, interface: 'public', segmentBytes: 1024 * 1024, tempUrlKey: undefined, redirect: 'never', ca: undefined, insecure: false, disk: undefined,
+    driver: 'swift', container, account: undefined, prefix, region: openstack.region, interface: 'public', segmentBytes: 1024 * 1024, tempUrlKey: undefined, redirect: 'never', ca: undefined, insecure: false, disk: undefined,
     auth: { kind: 'password', url: `${(await keystoneTo(url)).url}/v3`, user: { name: username, domain }, password: new Secret(password), project: { name: project, domain } },
   }),
   remove: () => new SwiftAccount(openstack).remove(container),
