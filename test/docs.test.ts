@@ -142,7 +142,7 @@ describe('the command line', () => {
   const commands = said(({ blocks, codes }): readonly (readonly [string, string])[] => {
     const lines = [...blocks.filter(({ language }) => ['', 'sh', 'ini'].includes(language)).flatMap(({ text }) => text.split('\n')), ...codes];
     return lines.flatMap((line) =>
-      Array.from(line.replace(/\s#.*/, '').matchAll(/(?:^(?:\$ )?|bin\/|&& )umbra((?: [a-z]+(?= |$))*)((?: [^|;&]*)?)/g), ([, words = '', rest = '']) => [words.trim(), rest] as const),
+      Array.from(line.replace(/\s#.*/, '').matchAll(/(?:^(?:\$ )?|bin\/|&& )umbra((?: [a-z]+(?:-[a-z]+)*(?= |$))*)((?: [^|;&]*)?)/g), ([, words = '', rest = '']) => [words.trim(), rest] as const),
     );
   })
     .map(([[words, rest], file]) => [words, rest, file] as const)

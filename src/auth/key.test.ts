@@ -86,6 +86,8 @@ describe('the key file', () => {
     ['no kid', '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}', 'keys[0].kid'],
     ['not base64url', '{"keys":[{"kty":"oct","kid":"a","k":"c2V jcmV0"}]}', 'keys[0].k'],
     ['a short key', JSON.stringify({ keys: [jwk('a', 31)] }), 'keys[0].k holds 31 bytes'],
+    ['a time in words', JSON.stringify({ keys: [{ ...jwk('a'), nbf: 'today' }] }), 'keys[0].nbf'],
+    ['an end in words', JSON.stringify({ keys: [{ ...jwk('a'), exp: 'never' }] }), 'keys[0].exp'],
     ['one kid twice', JSON.stringify({ keys: [jwk('a'), jwk('a')] }), 'keys[1].kid'],
   ])('stops the start when it is corrupt: %s', async (_, text, message) => {
     await writeFile(path, text, { mode: 0o600 });
@@ -101,6 +103,27 @@ describe('the key file', () => {
     await expect(openKeys()).rejects.toThrow(`signing key file ${folder} cannot be read`);
     path = join(folder, 'absent', 'signing.key');
     await expect(openKeys()).rejects.toThrow(`signing key file ${path} cannot be made: ENOENT`);
+  });
+});
+
+describe('the times of keys', () => {
+  test('say which of them signs, and which still verifies', async () => {
+    await write({ ...jwk('next'), nbf: 2000 }, { ...jwk('now'), exp: 3000 }, { ...jwk('past'), exp: 1000 });
+    const keys = await openKeys();
+    const seen = (): unknown => [keys.signing.kid, ...['next', 'now', 'past'].filter((kid) => keys.find(kid) !== undefined)];
+    clockMs = 999_999;
+    expect(seen()).toEqual(['now', 'next', 'now', 'past']);
+    clockMs = 1_000_000;
+    expect(seen()).toEqual(['now', 'next', 'now']);
+    clockMs = 2_000_000;
+    expect(seen()).toEqual(['next', 'next', 'now']);
+    clockMs = 3_000_000;
+    expect(seen()).toEqual(['next', 'next']);
+  });
+
+  test('leave one that signs where they leave none', async () => {
+    await write({ ...jwk('a'), nbf: 2000 }, { ...jwk('b'), nbf: 3000 });
+    expect((await openKeys()).signing.kid).toBe('a');
   });
 });
 

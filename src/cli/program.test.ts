@@ -13,6 +13,7 @@ beforeAll(() => {
   writeFileSync(join(cwd, 'good.yaml'), 'workers: 3\nupstreams: { docker.io: { username: me, password: ${PASSWORD} } }\n');
   writeFileSync(join(cwd, 'bad.yaml'), 'workrs: 3\nstorage: { driver: tape }\n');
   writeFileSync(join(cwd, 'two-hosts.yaml'), 'listeners: [{ address: "localhost:0" }, { address: "localhost:1", upstream: quay.io }]\n');
+  writeFileSync(join(cwd, 'secret.yaml'), 'auth: { secret: "long enough and random, or so it says", anonymous: pull }\n');
   writeFileSync(join(cwd, 'memory.yaml'), 'storage: { driver: memory }\n');
 });
 afterAll(() => rmSync(cwd, { recursive: true }));
@@ -34,6 +35,7 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['serve', 'umbra.yaml'], "too many arguments for 'serve'"],
     [['serve', '-c'], "option '-c, --config <file>' argument missing"],
     [['serve', '--verbose'], "unknown option '--verbose'"],
+    [['auth', 'rotate-key', '--after', 'soon'], '--after soon: expected a duration'],
     [['prune'], "required option '--uploads' not specified"],
     [['migrate'], "required option '--from <file>' not specified"],
     [['migrate', '--from', 'x', '--dry-run', '--verify'], 'leave out --dry-run or --verify'],
@@ -57,6 +59,7 @@ test.each([
   [['config', 'check', '-h']],
   [['config', 'explain', '--help']],
   [['config', 'schema', '--help']],
+  [['auth', 'rotate-key', '--help']],
   [['prune', '--help']],
   [['migrate', '--help']],
   [['version', '--help']],
@@ -103,6 +106,21 @@ describe('migrate', () => {
       { event: 'repository', name: 'registry.example.org/org/app' },
       { event: 'ended', counts: { repositories: 1, problems: 1 } },
     ]);
+  });
+});
+
+describe('auth rotate-key', () => {
+  test('says which key signs from when on, and until when others verify', async () => {
+    writeFileSync(join(cwd, 'key'), JSON.stringify({ keys: [{ kty: 'oct', kid: 'old', k: 'A'.repeat(43) }] }));
+    const words = await umbra('auth', 'rotate-key', '--key-file', 'key', '--after', '1h');
+    expect(words).toEqual({ code: 0, stdout: expect.stringMatching(/^key \S+ signs from \S+Z on; 1 older key verifies until \S+Z\n$/) as string, stderr: '' });
+    const json = await umbra('auth', 'rotate-key', '--key-file', 'key', '--revoke', '--json');
+    expect(JSON.parse(json.stdout)).toEqual({ kid: expect.any(String) as string, signsFrom: expect.any(String) as string, older: 0 });
+  });
+
+  test('says what is in the way', async () => {
+    expect(await umbra('auth', 'rotate-key', '--key-file', 'absent')).toMatchObject({ code: 1, stderr: expect.stringMatching(/signing key file \S+absent cannot be changed: ENOENT/) as string });
+    expect(await umbra('auth', 'rotate-key', '-c', 'secret.yaml')).toMatchObject({ code: 1, stderr: expect.stringContaining('derived from auth.secret') as string });
   });
 });
 

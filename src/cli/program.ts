@@ -76,6 +76,25 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .addHelpText('after', examples('umbra config schema > umbra.schema.json'))
     .action(async () => exit(await (await import('./commands/config.ts')).printSchema(world)));
 
+  const auth = program
+    .command('auth')
+    .description('What there is to do with keys.')
+    .addHelpText('after', examples('umbra auth rotate-key -c /etc/umbra/umbra.yaml'));
+
+  auth
+    .command('rotate-key')
+    .description('Put a new key in front of those that sign tokens. Running servers take it by themselves, and nobody is logged out.')
+    .option(...CONFIG_FLAG)
+    .option('--key-file <file>', 'the key file (default: as the configuration says)')
+    .option('--after <duration>', 'the new key signs from then on; by then, every node must have the file', '60s')
+    .option('--revoke', 'take the other keys out at once, for one that leaked: all logins and tokens end')
+    .option(...JSON_FLAG)
+    .addHelpText(
+      'after',
+      examples('umbra auth rotate-key', 'umbra auth rotate-key -c /etc/umbra/umbra.yaml --after 1h', 'umbra auth rotate-key --key-file umbra-data.key --revoke'),
+    )
+    .action(async (options) => exit(await (await import('./commands/auth.ts')).rotateSigningKey(options, world)));
+
   program
     .command('prune')
     .description('Remove what is left over. Servers over the same storage may be running.')

@@ -11,7 +11,7 @@ import { freePort } from '../services/ports.ts';
 import { watchForSecrets } from './secrets.ts';
 
 /** Another build can be put to the same tests. */
-const PROGRAM = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
+export const PROGRAM: string = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
 
 export interface UmbraOptions {
   /** For the configuration, the storage and the key, unless the configuration says otherwise; made if absent. */
