@@ -123,7 +123,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   });
 
   const auth = await createAuth(config, { nowMs, randomBytes, log });
-  const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => (driver === images.driver ? checkImages : writable)(driver, { signal })))), nowMs });
+  const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => (driver === images.driver ? checkImages : writable)(driver, { signal })))), failed: (error) => log.warn({ error }, 'not ready: the storage cannot be used'), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());
   const trusted = trustedProxies(config.trustedProxies);
@@ -193,6 +193,8 @@ function observeFill(event: FillEvent, metrics: Metrics, log: Log): void {
       return log.warn(fields, 'fill broke off and is resumed');
     case 'mismatch':
       return log.warn(fields, 'upstream sent other bytes than the digest says');
+    case 'refused':
+      return log.error(fields, 'the storage refuses a fill');
     case 'full':
       return log.warn(fields, 'no space to store a fill: its readers get it past the store');
   }

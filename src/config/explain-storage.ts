@@ -40,7 +40,7 @@ function authInWords(auth: OpenStackAuth): Words {
         : { url, applicationCredentialName: credential.name, ...userInWords(credential.user), ...secret };
     }
     case 'trust':
-      return { url, ...userInWords(auth.user), password: secretInWords(auth.password), trustId: auth.trustId };
+      return { url, ...userInWords(auth.user), password: secretInWords(auth.password), trustId: secretInWords(auth.trustId) };
     case 'tempauth':
       return { url, username: auth.username, password: secretInWords(auth.password) };
   }

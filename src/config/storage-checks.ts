@@ -107,5 +107,6 @@ function folderOf(key: Path, root: string): Occupied {
 
 /** Whose account it is, as far as the configuration tells. */
 function projectOf(auth: OpenStackAuth): unknown {
+  if (auth.kind === 'trust') return auth.trustId.reveal();
   return auth.kind === 'password' ? auth.project : describeAuth(auth);
 }

@@ -27,7 +27,7 @@ const auth: Kind<OpenStackSettings> = map('Who Umbra is to Keystone. Not set: as
   applicationCredentialName: v.optional(text('The same by name, with the user that it belongs to.')),
   applicationCredentialSecret: v.optional(secret('Its secret.')),
   applicationCredentialSecretFile: v.optional(text('A file that holds the secret.')),
-  trustId: v.optional(text('A trust in which another user lent roles to this one; it has a project of its own.')),
+  trustId: v.optional(secret('A trust in which another user lent roles to this one; it has a project of its own.')),
 });
 
 const disk: Kind<DiskSettings> = map('A cache of whole blobs on a local disk, before an object store; safe to lose.', {

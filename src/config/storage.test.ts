@@ -80,7 +80,8 @@ const OPENRC = {
 /** What an auth comes to; secrets are compared apart. */
 function facts(auth: OpenStackAuth): unknown {
   const secret = auth.kind === 'application-credential' ? auth.secret : auth.password;
-  return { ...(JSON.parse(JSON.stringify(auth)) as object), [auth.kind === 'application-credential' ? 'secret' : 'password']: secret.reveal() };
+  const trust = auth.kind === 'trust' ? { trustId: auth.trustId.reveal() } : {};
+  return { ...(JSON.parse(JSON.stringify(auth)) as object), ...trust, [auth.kind === 'application-credential' ? 'secret' : 'password']: secret.reveal() };
 }
 
 const DEFAULT = { name: 'Default' };

@@ -85,7 +85,7 @@ function openStackAuth(section: Section): OpenStackAuth {
   const userDomain = domain(section, 'domain', 'domainid') ?? { name: 'Default' };
   const user = { name: username, domain: userDomain };
   const trustId = section.text('trustid');
-  if (trustId !== undefined) return { kind: 'trust', url, user, password, trustId };
+  if (trustId !== undefined) return { kind: 'trust', url, user, password, trustId: new Secret(trustId) };
   const projectId = section.text('tenantid');
   const project = projectId === undefined ? { name: section.need('tenant'), domain: domain(section, 'tenantdomain', 'tenantdomainid') ?? userDomain } : { id: projectId };
   return { kind: 'password', url, user, password, project };

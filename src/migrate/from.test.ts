@@ -35,7 +35,7 @@ describe('a configuration of Distribution', () => {
       { storage: { driver: 'swift', container: 'images', prefix: '', region: 'one', interface: 'internal', insecure: true, auth: { kind: 'password', url: 'https://keystone:5000/v3', user: { name: 'me', domain: { name: 'Corp' } }, password: 'secret pw', project: { name: 'demo', domain: { name: 'Corp' } } } }, root: 'files/docker/registry/v2/' },
     ],
     ['swift with a prefix', swift('tenant: demo, tenantdomain: Other, prefix: /some/where/'), {}, { storage: { interface: 'public', auth: { user: { domain: { name: 'Default' } }, project: { name: 'demo', domain: { name: 'Other' } } } }, root: 'some/where/files/docker/registry/v2/' }],
-    ['swift by a trust', swift('trustid: abc, domainid: default'), {}, { storage: { auth: { kind: 'trust', trustId: 'abc', user: { name: 'me', domain: { id: 'default' } } } } }],
+    ['swift by a trust', swift('trustid: abc, domainid: default'), {}, { storage: { auth: { kind: 'trust', trustId: 'secret abc', user: { name: 'me', domain: { id: 'default' } } } } }],
     ['swift by ids', swift('tenantid: f00, domainid: ba5'), {}, { storage: { auth: { user: { name: 'me', domain: { id: 'ba5' } }, project: { id: 'f00' } } } }],
     ['swift with its password in the environment', swift('tenant: demo'), { REGISTRY_STORAGE_SWIFT_PASSWORD: 'of env' }, { storage: { auth: { password: 'secret of env' } } }],
     ['swift without Keystone', 'storage: { swift: { container: c, authurl: "http://swift:8080/auth/v1.0", username: "test:tester", password: testing } }', {}, { storage: { auth: { kind: 'tempauth', url: 'http://swift:8080/auth/v1.0', username: 'test:tester' } } }],

@@ -4,11 +4,13 @@ import { createHealth } from './health.ts';
 let nowMs = 0;
 let checks = 0;
 let outcome: () => Promise<void>;
+let told: unknown[] = [];
 const patience = new AbortController();
 
 beforeEach(() => {
   nowMs = 0;
   checks = 0;
+  told = [];
   outcome = async () => undefined;
 });
 
@@ -19,6 +21,7 @@ function health(deadline: (ms: number) => AbortSignal = () => patience.signal): 
       signal.throwIfAborted();
       await outcome();
     },
+    failed: (error) => void told.push(error),
     nowMs: () => nowMs,
     freshMs: 1000,
     deadline,
@@ -38,7 +41,8 @@ it('ready while the store is usable, looked at now and then', async () => {
   expect(checks).toBe(1);
   nowMs = 1000;
   outcome = () => Promise.reject(new Error('no space left'));
-  expect(await looked.ready()).toEqual({ status: 503, body: 'storage: no space left\n' });
+  expect(await looked.ready()).toEqual({ status: 503, body: 'the storage cannot be used; the log says more\n' });
+  expect(told).toEqual([new Error('no space left')]);
   nowMs = 2000;
   outcome = async () => undefined;
   expect(await looked.ready()).toMatchObject({ status: 200 });
@@ -59,7 +63,8 @@ it('not ready where the store does not answer in time, even if it ignores the si
   const late = new AbortController();
   const answer = health(() => late.signal).ready();
   late.abort();
-  expect(await answer).toEqual({ status: 503, body: 'storage: no answer in time\n' });
+  expect(await answer).toMatchObject({ status: 503 });
+  expect(told).toMatchObject([{ message: 'no answer in time' }]);
 });
 
 it('not ready from the moment it stops, also for those who wait', async () => {

@@ -18,6 +18,8 @@ export interface Health {
 export interface HealthOptions {
   /** Rejects with why the store is not usable. */
   readonly check: (signal: AbortSignal) => Promise<void>;
+  /** Told of each look that failed: who asks for readiness learns no more than that. */
+  readonly failed: (error: unknown) => void;
   readonly nowMs: () => number;
   /** An answer holds for so long, so that asking often costs the store nothing. Default 2 s. */
   readonly freshMs?: number;
@@ -28,10 +30,12 @@ export interface HealthOptions {
 }
 
 const OK: HealthAnswer = { status: 200, body: 'ok\n' };
+/** Anybody may ask, and what the store says names accounts. */
+const FAILED: HealthAnswer = { status: 503, body: 'the storage cannot be used; the log says more\n' };
 const DRAINING: HealthAnswer = { status: 503, body: 'stopping\n' };
 
 export function createHealth(options: HealthOptions): Health {
-  const { check, nowMs, freshMs = 2_000, deadlineMs = 3_000, deadline = AbortSignal.timeout.bind(AbortSignal) } = options;
+  const { check, failed, nowMs, freshMs = 2_000, deadlineMs = 3_000, deadline = AbortSignal.timeout.bind(AbortSignal) } = options;
   let draining = false;
   let last: { readonly atMs: number; readonly answer: HealthAnswer } | undefined;
   let looking: Promise<HealthAnswer> | undefined;
@@ -39,7 +43,10 @@ export function createHealth(options: HealthOptions): Health {
   const look = async (): Promise<HealthAnswer> => {
     const answer = await within(deadline(deadlineMs), check).then(
       () => OK,
-      (error: unknown): HealthAnswer => ({ status: 503, body: `storage: ${error instanceof Error ? error.message : String(error)}\n` }),
+      (error: unknown) => {
+        failed(error);
+        return FAILED;
+      },
     );
     last = { atMs: nowMs(), answer };
     looking = undefined;

@@ -29,7 +29,7 @@ export interface Metrics {
     rateLimit(event: { readonly host: string; readonly remaining: number }): void;
   };
   /** What fills observe: how one ended, and what went wrong on the way. */
-  fill(event: { readonly kind: 'ended'; readonly outcome: string } | { readonly kind: 'resuming' | 'mismatch' | 'full' }): void;
+  fill(event: { readonly kind: 'ended'; readonly outcome: string } | { readonly kind: 'resuming' | 'mismatch' | 'full' | 'refused' }): void;
   /** What a disk before an object store counts, by the root of that disk. */
   disk(root: string): { count(what: DiskCount): void; used(bytes: number): void };
   /** Downloads from upstreams that this process leads now. */

@@ -77,7 +77,7 @@ export function authOf(words: AuthWords, hide: (text: string) => Hidden, { kind 
       case 'tempauth':
         return { kind, url, username: need('username', 'the user, as account:user'), password: hide(need('password', 'the password of the user')) };
       case 'trust':
-        return { kind, url, user: user(), password: hide(need('password', 'the password of the user')), trustId: words.trustId ?? '' };
+        return { kind, url, user: user(), password: hide(need('password', 'the password of the user')), trustId: hide(words.trustId ?? '') };
       case 'application-credential': {
         const secret = hide(need('applicationCredentialSecret', 'the secret of the application credential'));
         const { applicationCredentialId: id, applicationCredentialName: name } = words;

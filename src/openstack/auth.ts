@@ -17,11 +17,11 @@ export type OpenStackAuth =
   /** By id, or by name with the user that it belongs to. It has a project of its own: asking for one is refused. */
   | { readonly kind: 'application-credential'; readonly url: string; readonly credential: { readonly id: string } | { readonly name: string; readonly user: Qualified }; readonly secret: Hidden }
   /** A user that another user lent roles of theirs. The trust says in which project: asking for one is refused. */
-  | { readonly kind: 'trust'; readonly url: string; readonly user: Qualified; readonly password: Hidden; readonly trustId: string }
+  | { readonly kind: 'trust'; readonly url: string; readonly user: Qualified; readonly password: Hidden; readonly trustId: Hidden }
   /** Swift's own, version 1. */
   | { readonly kind: 'tempauth'; readonly url: string; /** `account:user` */ readonly username: string; readonly password: Hidden };
 
-/** For messages: `user "demo" of domain "Default" in project "demo" of domain "Default"`. */
+/** For messages, also those that clients see: no secret, and no id of a trust (DESIGN section 11). `user "demo" of domain "Default" in project "demo" of domain "Default"`. */
 export function describeAuth(auth: OpenStackAuth): string {
   switch (auth.kind) {
     case 'password':
@@ -31,7 +31,7 @@ export function describeAuth(auth: OpenStackAuth): string {
         ? `application credential ${JSON.stringify(auth.credential.id)}`
         : `application credential ${JSON.stringify(auth.credential.name)} of user ${describeQualified(auth.credential.user)}`;
     case 'trust':
-      return `user ${describeQualified(auth.user)} with trust ${JSON.stringify(auth.trustId)}`;
+      return `user ${describeQualified(auth.user)} by a trust`;
     case 'tempauth':
       return `user ${JSON.stringify(auth.username)}`;
   }

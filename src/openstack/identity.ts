@@ -38,7 +38,7 @@ function requestOf(auth: KeystoneAuth): object {
     case 'password':
       return { identity: passwordOf(auth), scope: { project: qualified(auth.project) } };
     case 'trust':
-      return { identity: passwordOf(auth), scope: { 'OS-TRUST:trust': { id: auth.trustId } } };
+      return { identity: passwordOf(auth), scope: { 'OS-TRUST:trust': { id: auth.trustId.reveal() } } };
     case 'application-credential': {
       const { credential } = auth;
       const named = 'id' in credential ? { id: credential.id } : { name: credential.name, user: qualified(credential.user) };

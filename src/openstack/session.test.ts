@@ -151,7 +151,7 @@ describe('what Keystone is asked', () => {
       { identity: { methods: ['application_credential'], application_credential: { id: 'a1', secret: SECRET } } }],
     ['an application credential by name, without a scope', (url) => ({ kind: 'application-credential', url, credential: { name: 'a', user }, secret }),
       { identity: { methods: ['application_credential'], application_credential: { name: 'a', user: { name: 'registry', domain: { id: 'd1' } }, secret: SECRET } } }],
-    ['a trust, without a project', (url) => ({ kind: 'trust', url, user, password: secret, trustId: 't1' }),
+    ['a trust, without a project', (url) => ({ kind: 'trust', url, user, password: secret, trustId: { reveal: () => 't1' } }),
       { identity: { methods: ['password'], password: asUser }, scope: { 'OS-TRUST:trust': { id: 't1' } } }],
   ])('%s', async (_name, auth, body) => {
     const world = await World.start();
@@ -391,7 +391,7 @@ describe('a refusal', () => {
 
   it.each<[string, (url: string) => OpenStackAuth, string]>([
     ['an application credential', (url) => ({ kind: 'application-credential', url, credential: { id: 'a1' }, secret: { reveal: () => SECRET } }), 'application credential "a1" (401, "no"): its id, name or secret is wrong, it expired or was deleted, or its user is disabled or lost its role'],
-    ['a trust', (url) => ({ kind: 'trust', url, user: { id: 'u1' }, password: { reveal: () => SECRET }, trustId: 't1' }), 'user with id u1 with trust "t1" (401, "no"): the user name, its domain or the password is wrong, or the trust expired, was deleted, or is for another user'],
+    ['a trust', (url) => ({ kind: 'trust', url, user: { id: 'u1' }, password: { reveal: () => SECRET }, trustId: { reveal: () => 'the-trust-id' } }), 'user with id u1 by a trust (401, "no"): the user name, its domain or the password is wrong, or the trust expired, was deleted, or is for another user'],
   ])('names %s', async (_name, auth, expected) => {
     const world = await World.start();
     world.keystone.reply = error(401, 'no');

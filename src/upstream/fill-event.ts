@@ -11,6 +11,8 @@ export type FillEvent =
   | { readonly kind: 'mismatch'; readonly digest: Digest; readonly attempt: number }
   /** The store is full: the readers take the bytes past it. */
   | { readonly kind: 'full'; readonly digest: Digest; readonly landed: number }
+  /** The store does not take the blob, and says why: more than readers are told. */
+  | { readonly kind: 'refused'; readonly digest: Digest; readonly error: unknown }
   /** `bytes` is what the store took; `elsewhere`: another machine had begun already, and its download is read. */
   | {
       readonly kind: 'ended';

@@ -302,6 +302,7 @@ export class Leader {
   #failed(error: unknown): Outcome {
     const { digest, origin } = this.#job;
     if (this.#control.signal.aborted) return { kind: 'aborted' };
+    if (isDriverError(storeErrorOf(error))) this.#options.observe({ kind: 'refused', digest, error: storeErrorOf(error) });
     return { kind: 'failed', ...(origin === undefined ? {} : { origin }), error: errorFacts(asToldToReaders(digest, error)) };
   }
 }
@@ -329,13 +330,17 @@ interface Past {
   readonly hash: Hash | undefined;
 }
 
+function storeErrorOf(error: unknown): unknown {
+  return error instanceof LandingError ? error.cause : error;
+}
+
 function isFull(error: unknown): boolean {
-  const met = error instanceof LandingError ? error.cause : error;
+  const met = storeErrorOf(error);
   return isDriverError(met, 'full') || hasCode(met, 'STORAGE_FULL');
 }
 
 function asToldToReaders(digest: Digest, error: unknown): RegistryError {
-  const met = error instanceof LandingError ? error.cause : error;
-  if (isDriverError(met)) return new RegistryError('UNAVAILABLE', `storing ${digest} failed: ${met.message}`, { cause: met });
+  const met = storeErrorOf(error);
+  if (isDriverError(met)) return new RegistryError('UNAVAILABLE', `storing ${digest} failed; the log of the registry says more`, { cause: met });
   return asRegistryError(digest, met);
 }

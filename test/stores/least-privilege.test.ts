@@ -162,7 +162,7 @@ describe('the driver works for', () => {
     ['another that the user lent the role to, by a trust', async () => {
       const trustee = await keystone.user();
       const { id } = await keystone.trust(user, trustee.id, service.projectId, [{ name: role.name }]);
-      return { kind: 'trust', url: service.authUrl, user: { id: trustee.id }, password: hidden(trustee.password), trustId: id };
+      return { kind: 'trust', url: service.authUrl, user: { id: trustee.id }, password: hidden(trustee.password), trustId: hidden(id) };
     }],
   ])('%s', async (_name, auth) => {
     const driver = await openStore(storage(await auth()), undefined, deps);
