@@ -26,7 +26,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   observe: ['drivers', 'workers', 'config', 'oci'],
   // `workers` for its timers: waiting as an argument.
   http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'config', 'oci'],
-  cli: ['config', 'observe', 'oci'],
+  // Other programs' files on a machine that Umbra itself need not be on.
+  'client-config': ['config', 'oci'],
+  cli: ['client-config', 'config', 'observe', 'oci'],
 };
 /** Test code and what only tests use. */
 const IS_TEST = /\.(test|contract|fixture|property)\.ts$/;

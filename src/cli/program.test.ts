@@ -14,6 +14,7 @@ beforeAll(() => {
   writeFileSync(join(cwd, 'bad.yaml'), 'workrs: 3\nstorage: { driver: tape }\n');
   writeFileSync(join(cwd, 'two-hosts.yaml'), 'listeners: [{ address: "localhost:0" }, { address: "localhost:1", upstream: quay.io }]\n');
   writeFileSync(join(cwd, 'secret.yaml'), 'auth: { secret: "long enough and random, or so it says", anonymous: pull }\n');
+  writeFileSync(join(cwd, 'anywhere.yaml'), 'listeners: [{ address: "localhost:0" }]\n');
   writeFileSync(join(cwd, 'memory.yaml'), 'storage: { driver: memory }\n');
 });
 afterAll(() => rmSync(cwd, { recursive: true }));
@@ -45,6 +46,16 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['migrate', '--from', 'x', '--only', 'docker.io/nginx'], 'expected docker.io/library/nginx'],
     [['migrate', '--from', 'x', '--view', 'Main'], '--view: invalid view "Main"'],
     [['migrate', '--from', 'x', '-c', 'two-hosts.yaml'], 'say with --host which one'],
+    [['client-config'], "required option '--for <clients>' not specified"],
+    [['client-config', '--for', 'docker,rkt'], '--for rkt: expected docker, buildkit, containers'],
+    [['client-config', '--for', 'docker', '--registry', 'localhost:5000'], '--registry localhost:5000: expected http(s)://host[:port]'],
+    [['client-config', '--for', 'containers', '--upstreams', 'docker.io,hub'], '--upstreams hub: expected a registry host'],
+    [['client-config', '--for', 'containers', '--view', 'Main'], '--view Main: expected the name of a view'],
+    [['client-config', '--for', 'containers', '--proxy', 'http://localhost:1'], '--proxy is for docker'],
+    [['client-config', '--for', 'containers', '--ca', 'good.yaml'], '--ca good.yaml: expected a PEM file'],
+    [['client-config', '--for', 'containers', '--ca', 'nothing'], '--ca nothing cannot be read: ENOENT'],
+    [['client-config', '--for', 'containers', '--username', 'ci'], '--username and --password-file go together'],
+    [['client-config', '--for', 'containers', '-c', 'anywhere.yaml'], 'does not say what clients call it: give --registry'],
   ])('%j', async (args, hint) => {
     const { code, stdout, stderr } = await umbra(...args);
     expect([code, stdout]).toEqual([2, '']);
@@ -62,6 +73,7 @@ test.each([
   [['auth', 'rotate-key', '--help']],
   [['prune', '--help']],
   [['migrate', '--help']],
+  [['client-config', '--help']],
   [['version', '--help']],
   [['help', 'serve']],
 ])('%j prints help with examples', async (args) => {

@@ -127,6 +127,22 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     )
     .action(async (options) => exit(await (await import('./commands/migrate.ts')).migrateRegistry(options, world)));
 
+  forClients(
+    program
+      .command('client-config')
+      .enablePositionalOptions()
+      .description('Print what docker, podman, containerd and others must be told so that they ask Umbra first for images by their own names.'),
+  )
+    .addHelpText(
+      'after',
+      examples(
+        'umbra client-config --for containers',
+        'umbra client-config --for containerd --registry https://registry.example.org --ca ca.pem --strict',
+        'umbra client-config --for docker,buildkit,containers -c umbra.yaml --view staging --json',
+      ),
+    )
+    .action(async (options) => exit(await (await import('./commands/client-config.ts')).printClientConfig(options, world)));
+
   program
     .command('version')
     .description('Print the versions of Umbra and of the Node.js it runs on.')
@@ -135,6 +151,22 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .action(async (options) => exit((await import('./commands/version.ts')).printVersion(options, versions, world.output)));
 
   return program;
+}
+
+/** What describes clients and how they reach Umbra. */
+function forClients(command: Command): Command {
+  return command
+    .requiredOption('--for <clients>', 'docker, buildkit, containers (podman, buildah, skopeo), containerd, cri-o or kubernetes; several with commas')
+    .option('--registry <url>', "Umbra, as the clients reach it (default: the configuration's first listener, http://localhost:5000)")
+    .option('--view <view>', 'the view that they see (default: what the listener says)')
+    .option('--upstreams <hosts>', "registries whose images are asked of Umbra, with commas (default: the configuration's)")
+    .option('--strict', 'never go to upstream instead, where the client has a way to say so')
+    .option('--ca <file>', "PEM file of the authorities of Umbra's certificate, or of its proxy's")
+    .option('--proxy <url>', 'docker asks through this listener of Umbra, which has proxy: true, instead of by mirrors')
+    .option('--username <name>', 'whom the clients log in to Umbra as; goes with --password-file')
+    .option('--password-file <file>', 'a file that holds the password')
+    .option(...CONFIG_FLAG)
+    .option(...JSON_FLAG);
 }
 
 function examples(...lines: readonly string[]): string {

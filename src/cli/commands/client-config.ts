@@ -1,0 +1,137 @@
+/** `umbra client-config`: what a machine's clients must be told to ask Umbra, printed, or written and taken back. */
+import { readFileSync } from 'node:fs';
+import { resolve as resolvePath } from 'node:path';
+import { ANY_MACHINE, CLIENTS, Refused, parseRegistry } from '../../client-config/request.ts';
+import type { ClientName, RegistryAddress, Request } from '../../client-config/request.ts';
+import { plan } from '../../client-config/plan.ts';
+import { formatPlan, planForPrograms } from '../../client-config/show.ts';
+import type { Config, ListenerConfig } from '../../config/config.ts';
+import { loadConfig } from '../../config/load.ts';
+import { originProblem, registryHostProblem, viewProblem } from '../../config/words.ts';
+import type { ViewId } from '../../oci/name.ts';
+import { formatJson } from '../output.ts';
+import { EXIT } from '../world.ts';
+import type { World } from '../world.ts';
+
+export interface ClientConfigOptions {
+  /** Clients, with commas between them. */
+  readonly for: string;
+  readonly config?: string;
+  readonly view?: string;
+  readonly registry?: string;
+  readonly upstreams?: string;
+  readonly ca?: string;
+  readonly proxy?: string;
+  readonly username?: string;
+  readonly passwordFile?: string;
+  readonly strict?: boolean;
+  readonly json?: boolean;
+}
+
+export async function printClientConfig(options: ClientConfigOptions, world: World): Promise<number> {
+  return orUsage(world, async () => {
+    const { clients, request } = await understand(options, world);
+    // The password stays where it is.
+    const made = plan(clients, { ...request, login: request.login === undefined ? undefined : '***' });
+    world.output.result(options.json === true ? formatJson(planForPrograms(made)) : formatPlan(made));
+    return EXIT.ok;
+  });
+}
+
+/** Something on the command line is wrong; the message names it. */
+class UsageError extends Error {}
+
+async function orUsage(world: World, command: () => Promise<number>): Promise<number> {
+  try {
+    return await command();
+  } catch (error) {
+    if (error instanceof Refused) {
+      world.output.note(`umbra: ${error.message}`);
+      return EXIT.failed;
+    }
+    if (!(error instanceof UsageError)) throw error;
+    world.output.note(`error: ${error.message}\n(--help says more)`);
+    return EXIT.usage;
+  }
+}
+
+async function understand(options: ClientConfigOptions, world: World): Promise<{ readonly clients: readonly ClientName[]; readonly request: Request }> {
+  const clients = [...new Set(options.for.split(','))].map((word) => {
+    const client = CLIENTS.find((name) => name === word);
+    if (client === undefined) throw new UsageError(`--for ${word}: expected ${CLIENTS.join(', ')}`);
+    return client;
+  });
+  const view = checked('--view', options.view, viewProblem) as ViewId | undefined;
+  const named = checked('--registry', options.registry, originProblem);
+  const { config } = await loadConfig(options.config, world);
+  const registry = named === undefined ? defaultRegistry(config) : parseRegistry(named);
+  const upstreams = options.upstreams?.split(',') ?? config.upstreams.map(({ host }) => host);
+  for (const host of upstreams) checked('--upstreams', host, registryHostProblem);
+  if (upstreams.length === 0) throw new UsageError('Umbra’s configuration has no upstreams: say with --upstreams whose images are to be asked of it');
+  const proxy = checked('--proxy', options.proxy, originProblem);
+  if (proxy !== undefined && clients.some((client) => client !== 'docker')) throw new UsageError('--proxy is for docker, which sees upstreams other than Docker Hub by it alone: leave it out, or give docker a command of its own');
+  return {
+    clients,
+    request: {
+      registry,
+      view,
+      registryOfView: named === undefined && view !== undefined ? registryOfView(view, registry, config) : undefined,
+      upstreams,
+      strict: options.strict === true,
+      ca: options.ca === undefined ? undefined : authorities(options.ca, world),
+      proxy,
+      login: credentials(options, world),
+      machine: { ...ANY_MACHINE, home: world.env['HOME'] ?? ANY_MACHINE.home },
+    },
+  };
+}
+
+function checked(option: string, word: string | undefined, problemOf: (word: string) => string | undefined): string | undefined {
+  const problem = word === undefined ? undefined : problemOf(word);
+  if (problem !== undefined) throw new UsageError(`${option} ${word}: ${problem}`);
+  return word;
+}
+
+/** As the first listener says that clients reach it. */
+function defaultRegistry({ listeners }: Config): RegistryAddress {
+  const first = listeners[0];
+  const registry = first === undefined ? undefined : registryOf(first);
+  if (registry === undefined) throw new UsageError(`the first listener, ${first?.address ?? 'none'}, does not say what clients call it: give --registry, such as https://registry.example.org`);
+  return registry;
+}
+
+function registryOf({ publicUrl, address, tls, binds }: ListenerConfig): RegistryAddress | undefined {
+  if (publicUrl !== undefined) return parseRegistry(publicUrl);
+  const anywhere = binds.some(({ host, port }) => port === 0 || host === '0.0.0.0' || host === '::');
+  return anywhere ? undefined : parseRegistry(`${tls === undefined ? 'http' : 'https'}://${address}`);
+}
+
+/** By a listener of its own, or else by its host name. */
+function registryOfView(view: ViewId, first: RegistryAddress, { listeners, views }: Config): RegistryAddress | undefined {
+  const listener = listeners.find((one) => one.view === view && one.upstream === 'docker.io');
+  if (listener !== undefined) return registryOf(listener);
+  const port = /:\d+$/.exec(first.host)?.[0] ?? '';
+  return views.hostSuffix === undefined ? undefined : { scheme: first.scheme, host: `${view}.${views.hostSuffix}${port}` };
+}
+
+function authorities(file: string, world: World): string {
+  const pem = read('--ca', file, world);
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new UsageError(`--ca ${file}: expected a PEM file of certificates`);
+  return pem;
+}
+
+function credentials({ username, passwordFile }: ClientConfigOptions, world: World): string | undefined {
+  if (username === undefined && passwordFile === undefined) return undefined;
+  if (username === undefined || passwordFile === undefined) throw new UsageError('--username and --password-file go together');
+  if (username === '' || username.includes(':')) throw new UsageError(`--username ${username}: expected a name without a colon`);
+  const password = read('--password-file', passwordFile, world).replace(/\r?\n$/, '');
+  return Buffer.from(`${username}:${password}`).toString('base64');
+}
+
+function read(option: string, file: string, world: World): string {
+  try {
+    return readFileSync(resolvePath(world.cwd, file), 'utf8');
+  } catch (error) {
+    throw new UsageError(`${option} ${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * podman, buildah, skopeo and CRI-O: a drop-in of containers-registries.conf(5). Read at each pull. The last file that
+ * speaks of a prefix wins, so ours has a name that comes late.
+ */
+import type { ClientPlan, ServiceNeed } from '../change.ts';
+import { login } from '../login.ts';
+import { wholeFile } from '../merge/whole.ts';
+import { pathOf } from '../request.ts';
+import type { Request } from '../request.ts';
+import { OURS, quoted } from '../toml-words.ts';
+
+export const REGISTRIES = '/etc/containers/registries.conf.d/900-umbra.conf';
+
+export function containers(request: Request): ClientPlan {
+  return { changes: [...registries(request), ...login(`${request.machine.home}/.config/containers/auth.json`, request)], notes: [] };
+}
+
+export function registries(request: Request, needs?: ServiceNeed): ClientPlan['changes'] {
+  const { registry, upstreams, strict, ca, machine } = request;
+  const insecure = registry.scheme === 'http' ? ['insecure = true'] : [];
+  const tables = upstreams.map((host) => {
+    const location = quoted(`${registry.host}/${pathOf(request, host)}`);
+    if (strict) return ['[[registry]]', `prefix = ${quoted(host)}`, `location = ${location}`, ...insecure];
+    return ['[[registry]]', `prefix = ${quoted(host)}`, `location = ${quoted(host)}`, '[[registry.mirror]]', `location = ${location}`, ...insecure];
+  });
+  // Pushes, and pulls by Umbra's own name.
+  if (registry.scheme === 'http') tables.push(['[[registry]]', `location = ${quoted(registry.host)}`, ...insecure]);
+  const search = upstreams.includes('docker.io') && !machine.hasSearchRegistries ? ['unqualified-search-registries = ["docker.io"]\n'] : [];
+  const content = OURS + [...search, ...tables.map((lines) => `${lines.join('\n')}\n`)].join('\n');
+  const certificate = ca === undefined || registry.scheme === 'http' ? [] : [wholeFile({ path: `/etc/containers/certs.d/${registry.host}/umbra.crt`, content: ca })];
+  return [wholeFile({ path: REGISTRIES, content, ...(needs && { needs }) }), ...certificate];
+}
