@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createAuth } from './auth/auth.ts';
+import type { Guess, ThrottlePeers } from './auth/throttle.ts';
 import type { Config, Redirect, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
 import { keys } from './content/keys.ts';
@@ -122,7 +123,11 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     ...byHost(config, remote),
   });
 
-  const auth = await createAuth(config, { nowMs, randomBytes, log });
+  const peers: ThrottlePeers = {
+    tell: (guess) => void group.broadcast('wrong password', guess),
+    hear: (handler) => group.subscribe('wrong password', (guess) => handler(guess as Guess)), // what `tell` broadcasts
+  };
+  const auth = await createAuth(config, { nowMs, randomBytes, log, peers });
   const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => (driver === images.driver ? checkImages : writable)(driver, { signal })))), failed: (error) => log.warn({ error }, 'not ready: the storage cannot be used'), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());

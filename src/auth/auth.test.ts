@@ -11,6 +11,7 @@ import { makeName, parseViewId, type Name } from '../oci/name.ts';
 import { createAuth, type Auth, type Gate } from './auth.ts';
 import type { Identity } from './identity.ts';
 
+const CLIENT = '192.0.2.1';
 const MAIN = parseViewId('main');
 const STAGING = parseViewId('staging');
 const APP = makeName('docker.io', 'org/app');
@@ -32,14 +33,14 @@ const note = (fields: object, message: string): void => void (logged += `${messa
 const start = (auth: Partial<Config['auth']> = {}): Promise<Auth> =>
   createAuth(
     { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], ...auth } },
-    { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note } },
+    { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note }, peers: undefined },
   );
 const toName = (spelling: string): { name: Name; view: undefined } => ({ name: makeName('docker.io', spelling), view: undefined });
 const basic = (user: string, password: string): string => `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 const CI = basic('ci', 'pä:ss');
 
 async function bearer(gate: Gate, scope: string, authorization: string | undefined = CI, view = MAIN): Promise<string> {
-  const { token } = await gate.issueToken({ authorization, parameters: new URLSearchParams({ scope }), toName, view });
+  const { token } = await gate.issueToken({ authorization, address: CLIENT, parameters: new URLSearchParams({ scope }), toName, view });
   return `Bearer ${token}`;
 }
 
@@ -82,7 +83,7 @@ describe('each token against each action', () => {
     const gate = (await start()).gate({ mirror: false });
     const authorization = await header(gate);
     for (let time = 0; time < 2; time++) { // the second from the cache
-      const identity = await gate.authenticate(authorization);
+      const identity = await gate.authenticate(authorization, CLIENT);
       expect(identity.kind).toBe(kind);
       expect(actions.filter((action) => gate.permits(identity, action, MAIN, APP)).join(',')).toBe(expected);
     }
@@ -92,10 +93,10 @@ describe('each token against each action', () => {
 describe('what clients do', () => {
   test('docker login: challenge, token with the password, ping with the token', async () => {
     const gate = (await start()).gate({ mirror: false });
-    const nobody = await gate.authenticate(undefined);
+    const nobody = await gate.authenticate(undefined, CLIENT);
     expect(gate.pingNeedsChallenge(nobody)).toBe(true);
     expect(gate.refuse(nobody, { kind: 'ping' }, 'http://localhost:5000').challenge).toBe('Bearer realm="http://localhost:5000/auth/token",service="umbra"');
-    expect(gate.pingNeedsChallenge(await gate.authenticate(await bearer(gate, '')))).toBe(false);
+    expect(gate.pingNeedsChallenge(await gate.authenticate(await bearer(gate, ''), CLIENT))).toBe(false);
     await expect(bearer(gate, '', basic('ci', 'wrong'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
@@ -104,7 +105,7 @@ describe('what clients do', () => {
     for (const mirror of [true, false]) {
       const gate = (await start({ anonymous: 'pull' })).gate({ mirror });
       for (const header of [await bearer(gate, 'repository:org/app:pull', hub), hub]) {
-        const identity = await gate.authenticate(header);
+        const identity = await gate.authenticate(header, CLIENT);
         expect(gate.permits(identity, 'pull', MAIN, APP)).toBe(true);
         expect(gate.permits(identity, 'push', MAIN, APP)).toBe(false);
       }
@@ -114,29 +115,82 @@ describe('what clients do', () => {
 
   test('a mirror challenges nobody and lets nobody push', async () => {
     const gate = (await start()).gate({ mirror: true });
-    const ci = await gate.authenticate(CI);
-    expect([gate.pingNeedsChallenge(await gate.authenticate(undefined)), gate.permits(ci, 'pull', MAIN, APP), gate.permits(ci, 'push', MAIN, APP)]).toEqual([false, true, false]);
+    const ci = await gate.authenticate(CI, CLIENT);
+    expect([gate.pingNeedsChallenge(await gate.authenticate(undefined, CLIENT)), gate.permits(ci, 'pull', MAIN, APP), gate.permits(ci, 'push', MAIN, APP)]).toEqual([false, true, false]);
   });
 
   test('with nothing configured, anybody pushes without logging in, whatever credentials they send', async () => {
     const gate = (await start({ configured: false, anonymous: 'push', users: [] })).gate({ mirror: false });
     for (const header of [undefined, basic('any', 'body')]) {
-      const identity = await gate.authenticate(header);
+      const identity = await gate.authenticate(header, CLIENT);
       expect([gate.pingNeedsChallenge(identity), gate.permits(identity, 'push', MAIN, APP), gate.permits(identity, 'push', parseViewId('approved'), APP)]).toEqual([false, true, false]);
     }
   });
 
   test('where anonymous pushes and users exist, there is something to log in for', async () => {
     const gate = (await start({ anonymous: 'push' })).gate({ mirror: false });
-    expect(gate.pingNeedsChallenge(await gate.authenticate(undefined))).toBe(true);
-    expect(gate.permits(await gate.authenticate(await bearer(gate, 'repository:org/app:pull,push', '')), 'push', MAIN, APP)).toBe(true);
+    expect(gate.pingNeedsChallenge(await gate.authenticate(undefined, CLIENT))).toBe(true);
+    expect(gate.permits(await gate.authenticate(await bearer(gate, 'repository:org/app:pull,push', ''), CLIENT), 'push', MAIN, APP)).toBe(true);
+  });
+});
+
+describe('whoever guesses passwords', () => {
+  const guesses = async (gate: Gate, count: number, address = CLIENT): Promise<Identity | undefined> => {
+    let last: Identity | undefined;
+    for (let n = 0; n < count; n++) last = await gate.authenticate(basic('ci', `wrong ${n}`), address);
+    return last;
+  };
+  const ping = { kind: 'ping' } as const;
+
+  test('is told to come back, even with the right password, and the user elsewhere is not', async () => {
+    const gate = (await start()).gate({ mirror: false });
+    await guesses(gate, 5);
+    const held = await gate.authenticate(CI, CLIENT);
+    expect(gate.pingNeedsChallenge(held)).toBe(true);
+    expect(gate.refuse(held, ping, 'http://x')).toMatchObject({ error: { code: 'TOOMANYREQUESTS', retryAfterSeconds: 1 }, challenge: undefined });
+    await expect(bearer(gate, '')).rejects.toMatchObject({ code: 'TOOMANYREQUESTS', retryAfterSeconds: 1 });
+    expect(await gate.authenticate(CI, '192.0.2.2')).toMatchObject({ kind: 'user' });
+    clockMs += 1000;
+    expect(await gate.authenticate(CI, CLIENT)).toMatchObject({ kind: 'user' });
+  });
+
+  test('at the token endpoint is the same as with Basic', async () => {
+    const gate = (await start()).gate({ mirror: false });
+    for (let n = 0; n < 5; n++) await expect(bearer(gate, 'repository:org/app:push', basic('ci', `wrong ${n}`))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await gate.authenticate(CI, CLIENT)).toMatchObject({ undecided: { code: 'TOOMANYREQUESTS' } });
+  });
+
+  test('pulls what anonymous may pull all the same', async () => {
+    const gate = (await start({ anonymous: 'pull' })).gate({ mirror: false });
+    const held = await guesses(gate, 100);
+    expect(held).toMatchObject({ undecided: { code: 'TOOMANYREQUESTS' } });
+    expect(['pull', 'push'].map((action) => gate.permits(held as Identity, action as Action, MAIN, APP))).toEqual([true, false]);
+    expect(await gate.authenticate(await bearer(gate, 'repository:org/app:pull'), CLIENT)).toMatchObject({ kind: 'token' });
+  });
+
+  test.each([
+    ['pull tokens', (gate: Gate, credentials: string) => bearer(gate, 'repository:org/app:pull', credentials)],
+    ['a mirror', async (_: Gate, credentials: string, auth: Auth) => auth.gate({ mirror: true }).authenticate(credentials, CLIENT)],
+  ])('with foreign credentials, as dockerd sends them for %s, keeps nobody at that address from logging in', async (_, send) => {
+    const auth = await start({ anonymous: 'pull' });
+    const gate = auth.gate({ mirror: false });
+    for (let n = 0; n < 200; n++) await send(gate, basic('ci', `of the hub, ${n}`), auth);
+    expect(await gate.authenticate(CI, CLIENT)).toMatchObject({ kind: 'user' });
+  });
+
+  test('cannot do it by pull tokens, which say whom they are for', async () => {
+    const gate = (await start({ anonymous: 'pull' })).gate({ mirror: false });
+    const subject = async (credentials: string): Promise<unknown> => decodeJwt((await bearer(gate, 'repository:org/app:pull', credentials)).slice(7)).sub;
+    expect(await subject(CI)).toBe('ci');
+    for (let n = 0; n < 6; n++) expect(await subject(basic('ci', `wrong ${n}`))).toBeUndefined();
+    expect(await subject(CI)).toBeUndefined();
   });
 });
 
 describe('the processes of one registry', () => {
   test('take the tokens of each other', async () => {
     const [one, other] = (await Promise.all([start(), start()])).map((auth) => auth.gate({ mirror: false })) as [Gate, Gate];
-    const identity = await other.authenticate(await bearer(one, 'repository:org/app:pull'));
+    const identity = await other.authenticate(await bearer(one, 'repository:org/app:pull'), CLIENT);
     expect(other.permits(identity, 'pull', MAIN, APP)).toBe(true);
   });
 
@@ -144,7 +198,7 @@ describe('the processes of one registry', () => {
     const header = await bearer((await start()).gate({ mirror: false }), 'repository:org/app:pull');
     await rm(keyFile);
     const gate = (await start()).gate({ mirror: false });
-    expect(await gate.authenticate(header)).toMatchObject({ kind: 'invalid' });
+    expect(await gate.authenticate(header, CLIENT)).toMatchObject({ kind: 'invalid' });
   });
 });
 
@@ -158,8 +212,8 @@ test('a reload takes the files as they stand, and logs nobody out whose key is s
   await writeFile(keyFile, JSON.stringify({ keys: [{ kty: 'oct', kid: 'new', k: randomBytes(32).toString('base64url') }, ...keys] }));
   await writeFile(htpasswd, `dev:${hashSync('x', { cost: 4 })}\n`);
   await auth.reload();
-  expect(await gate.authenticate(header)).toMatchObject({ kind: 'token' });
-  expect(await gate.authenticate(basic('dev', 'x'))).toEqual({ kind: 'user', name: 'dev', access: 'push' });
+  expect(await gate.authenticate(header, CLIENT)).toMatchObject({ kind: 'token' });
+  expect(await gate.authenticate(basic('dev', 'x'), CLIENT)).toEqual({ kind: 'user', name: 'dev', access: 'push' });
   expect(decodeProtectedHeader((await bearer(gate, '')).slice(7)).kid).toBe('new');
 });
 
@@ -169,23 +223,23 @@ describe('a key that is derived from a secret', () => {
 
   test('is the same in every process that has the secret, and makes no file', async () => {
     const header = await bearer(await gateOf(SECRET), 'repository:org/app:push');
-    const identity = await (await gateOf(SECRET)).authenticate(header);
+    const identity = await (await gateOf(SECRET)).authenticate(header, CLIENT);
     expect((await gateOf(SECRET)).permits(identity, 'push', MAIN, APP)).toBe(true);
     await expect(readFile(keyFile)).rejects.toThrow('ENOENT');
   });
 
   test('is another for another secret', async () => {
-    expect(await (await gateOf(`${SECRET}!`)).authenticate(await bearer(await gateOf(SECRET), 'repository:org/app:push'))).toMatchObject({ kind: 'invalid' });
+    expect(await (await gateOf(`${SECRET}!`)).authenticate(await bearer(await gateOf(SECRET), 'repository:org/app:push'), CLIENT)).toMatchObject({ kind: 'invalid' });
   });
 
   test.each([SECRET, 'secret'])('is not the secret itself: %s', async (secret) => {
     const gate = await gateOf(secret);
     const real = (await bearer(gate, 'repository:org/app:push')).slice(7);
     const forge = (key: Uint8Array): Promise<string> => new SignJWT(decodeJwt(real)).setProtectedHeader({ ...decodeProtectedHeader(real), alg: 'HS256' }).sign(createSecretKey(key));
-    expect(await gate.authenticate(`Bearer ${await forge(Buffer.from(secret))}`)).toMatchObject({ kind: 'invalid', problem: 'the token is not signed with our key' });
+    expect(await gate.authenticate(`Bearer ${await forge(Buffer.from(secret))}`, CLIENT)).toMatchObject({ kind: 'invalid', problem: 'the token is not signed with our key' });
     // As above, but for the key, which shows that it fails for its key.
     const derived = Buffer.from(hkdfSync('sha256', secret, '', 'umbra token signing key', 32));
-    expect(await gate.authenticate(`Bearer ${await forge(derived)}`)).toMatchObject({ kind: 'token' });
+    expect(await gate.authenticate(`Bearer ${await forge(derived)}`, CLIENT)).toMatchObject({ kind: 'token' });
   });
 
   test('is warned of where it is short', async () => {

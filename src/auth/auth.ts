@@ -8,17 +8,19 @@ import { derivedKeys } from './derived-key.ts';
 import { openHtpasswd } from './htpasswd.ts';
 import type { Identity } from './identity.ts';
 import { openKeyFile } from './key.ts';
+import { createLogins } from './logins.ts';
 import { createPasswords } from './password.ts';
 import { pingNeedsChallenge, refuse, type Refusal, type Wanted } from './refusal.ts';
 import type { AuthLog } from './reloaded-file.ts';
 import { compileRules } from './rules.ts';
+import { createThrottle, type ThrottlePeers } from './throttle.ts';
 import { createTokenService, type TokenAnswer, type TokenRequest } from './token-service.ts';
 import { createTokens } from './tokens.ts';
 import { createUsers, type Users } from './users.ts';
 
 /** Auth as one listener sees it. */
 export interface Gate {
-  /** Who sends this header; at once where that is known without work. @throws RegistryError TOOMANYREQUESTS */
+  /** Who sends this header; at once where that is known without work. */
   readonly authenticate: Authenticate;
   /** Asked on every request: allocates nothing. On a mirror nothing but pulling is ever permitted. */
   permits(identity: Identity, action: Action, view: ViewId, name: Name): boolean;
@@ -41,6 +43,8 @@ export interface AuthDeps {
   readonly nowMs: () => number;
   readonly randomBytes: (size: number) => Buffer;
   readonly log: AuthLog;
+  /** See `throttle.ts`; undefined: this process is alone. */
+  readonly peers: ThrottlePeers | undefined;
 }
 
 /** Of a secret that can perhaps be guessed. */
@@ -58,13 +62,13 @@ export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): 
     deps.log.warn({}, `auth.secret is shorter than ${FEW_CHARACTERS} characters: whoever guesses it can make tokens`);
   }
   const tokens = createTokens({ keys, nowMs: deps.nowMs });
-  const open = rules.anonymousPushes && !users.any;
-  const authenticate = createAuthenticate({ tokens, users, open });
-  const issueToken = createTokenService({ tokens, users, rules, open });
+  const logins = createLogins({ users, throttle: createThrottle(deps), idleThrottle: createThrottle({ ...deps, peers: undefined }) });
+  const open = rules.anonymousPushes && !logins.any;
+  const issueToken = createTokenService({ tokens, users, logins, rules, open });
 
   return {
     gate: ({ mirror }) => ({
-      authenticate,
+      authenticate: createAuthenticate({ tokens, logins, open, idle: mirror && rules.anonymousCounts }),
       permits: mirror
         ? (identity, action, view, name) => action === 'pull' && rules.permits(identity, action, view, name)
         : (identity, action, view, name) => rules.permits(identity, action, view, name),

@@ -2,6 +2,7 @@
  * Who sends a request, as the rest of Umbra sees them. Made by `authenticate.ts`, judged by `rules.ts`.
  */
 import type { UserAccess } from '../config/config.ts';
+import type { RegistryError } from '../oci/errors.ts';
 import type { ViewId } from '../oci/name.ts';
 
 /** A token's leave to do something with one name in one view; `catalog` in the place of a name is the catalogue. */
@@ -40,6 +41,8 @@ export interface StrangerIdentity {
   readonly kind: 'stranger';
   /** What was wrong; never what was sent. */
   readonly problem: string;
+  /** They may be somebody's, but that could not be found out now: the answer instead of 401. */
+  readonly undecided?: RegistryError;
 }
 
 /** A token came along that does not verify. It may do nothing: the client is to get a new one. */

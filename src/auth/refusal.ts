@@ -23,7 +23,7 @@ export type Wanted =
   | { readonly kind: 'ping' };
 
 export interface Refusal {
-  /** UNAUTHORIZED where other credentials could help, DENIED where not, UNSUPPORTED on a mirror. */
+  /** UNAUTHORIZED where other credentials could help, DENIED where not, UNSUPPORTED on a mirror; or why nobody can tell now. */
   readonly error: RegistryError;
   /** The value of WWW-Authenticate. */
   readonly challenge: string | undefined;
@@ -52,6 +52,7 @@ export function refuse(identity: Identity, wanted: Wanted, { mirror, open }: Lis
   if (mirror && wanted.kind === 'repository' && wanted.action !== 'pull') {
     return { error: new RegistryError('UNSUPPORTED', `cannot ${what}: this address is a mirror, for pulling only`), challenge: undefined };
   }
+  if (identity.kind === 'stranger' && identity.undecided !== undefined) return { error: identity.undecided, challenge: undefined };
   const message = messageFor(identity, what, { mirror, open });
   const withToken = identity.kind === 'invalid' || identity.kind === 'token';
   if (mirror || identity.kind === 'user' || (open && !withToken)) {

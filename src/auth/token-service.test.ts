@@ -6,9 +6,11 @@ import { RegistryError } from '../oci/errors.ts';
 import { makeName, parseViewId } from '../oci/name.ts';
 import { tokenActionList } from './action.ts';
 import type { Keys } from './key.ts';
+import { createLogins } from './logins.ts';
 import { createPasswords } from './password.ts';
 import { compileRules } from './rules.ts';
 import type { ToName } from './scopes.ts';
+import { createThrottle } from './throttle.ts';
 import { createTokenService, type TokenAnswer } from './token-service.ts';
 import { createTokens } from './tokens.ts';
 import { createUsers, type Users } from './users.ts';
@@ -40,12 +42,13 @@ const USERS = usersWith({ ci: 'pä:ss', reader: 'r' });
 
 function ask(query: string, setting: Setting = {}, authorization?: string): Promise<TokenAnswer> {
   const { anonymous = 'pull', rules = [], mirror = false, open = false, users = USERS } = setting;
-  const issue = createTokenService({ tokens, users, rules: compileRules({ anonymous, rules }), open });
+  const throttle = createThrottle({ nowMs: () => START_MS, randomBytes, peers: undefined });
+  const issue = createTokenService({ tokens, users, logins: createLogins({ users, throttle, idleThrottle: throttle }), rules: compileRules({ anonymous, rules }), open });
   const toName: ToName = (spelling) => {
     const [, view, path = ''] = /^(?:([^/]+)\.view\/)?(.*)$/.exec(spelling) ?? [];
     return { name: makeName('docker.io', path), view: view === undefined ? undefined : parseViewId(view) };
   };
-  return issue({ authorization, parameters: new URLSearchParams(query), toName, view: MAIN, mirror });
+  return issue({ authorization, address: '192.0.2.1', parameters: new URLSearchParams(query), toName, view: MAIN, mirror });
 }
 
 const basic = (user: string, password: string): string => `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;

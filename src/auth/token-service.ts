@@ -6,12 +6,13 @@
  * Hub credentials to its mirrors). Wrong credentials with anything else, a login included, are UNAUTHORIZED.
  * The `service` parameter is not looked at: every token is for this registry.
  */
-import { RegistryError, hasCode } from '../oci/errors.ts';
+import { RegistryError } from '../oci/errors.ts';
 import type { ViewId } from '../oci/name.ts';
 import { ACTION_BITS, tokenActionBits, tokenActionList } from './action.ts';
-import { identityOf, logIn, type Login } from './authenticate.ts';
+import { identityOf } from './authenticate.ts';
 import { parseCredentials, passwordCredentials } from './credentials.ts';
 import { ANONYMOUS, type Identity, type TokenGrant } from './identity.ts';
+import type { Login, LoginContext, Logins } from './logins.ts';
 import type { Rules } from './rules.ts';
 import { parseScopes, type Scope, type ToName } from './scopes.ts';
 import { ACCESS_SECONDS, type Tokens } from './tokens.ts';
@@ -19,6 +20,8 @@ import type { User, Users } from './users.ts';
 
 export interface TokenRequest {
   readonly authorization: string | undefined;
+  /** The client's. */
+  readonly address: string;
   /** The query of a GET, or the form of a POST. */
   readonly parameters: URLSearchParams;
   readonly toName: ToName;
@@ -41,13 +44,14 @@ export interface TokenAnswer {
 
 export interface TokenServiceDeps {
   readonly tokens: Tokens;
-  readonly users: Users;
+  readonly users: Pick<Users, 'find'>;
+  readonly logins: Logins;
   readonly rules: Rules;
   /** See `AuthenticateDeps`. */
   readonly open: boolean;
 }
 
-/** @throws RegistryError UNAUTHORIZED, DENIED, PARAMETER_INVALID or TOOMANYREQUESTS */
+/** @throws RegistryError UNAUTHORIZED, DENIED, PARAMETER_INVALID, TOOMANYREQUESTS or UNAVAILABLE */
 export type IssueToken = (request: TokenRequest) => Promise<TokenAnswer>;
 
 export function createTokenService(deps: TokenServiceDeps): IssueToken {
@@ -99,26 +103,20 @@ function isPullAllowed({ asked, allowed }: Considered): boolean {
 
 /** Undefined: anonymous, or somebody who is treated so because a pull is all they ask for. */
 async function identify(request: TokenRequest, deps: TokenServiceDeps, anonymousPull: boolean): Promise<User | undefined> {
-  let login: Login;
-  try {
-    login = await logInWith(request, deps);
-  } catch (error) {
-    if (anonymousPull && hasCode(error, 'TOOMANYREQUESTS')) return undefined;
-    throw error;
-  }
-  if (login.kind === 'stranger' && !anonymousPull) throw new RegistryError('UNAUTHORIZED', login.problem);
+  const login = await logInWith(request, deps, { address: request.address, idle: anonymousPull });
+  if (login.kind === 'stranger' && !anonymousPull) throw login.undecided ?? new RegistryError('UNAUTHORIZED', login.problem);
   return login.kind === 'user' ? login.user : undefined;
 }
 
-async function logInWith({ authorization, parameters }: TokenRequest, { tokens, users }: TokenServiceDeps): Promise<Login> {
+async function logInWith({ authorization, parameters }: TokenRequest, { tokens, users, logins }: TokenServiceDeps, context: LoginContext): Promise<Login> {
   switch (parameters.get('grant_type')) {
     case 'password':
-      return logIn(users, passwordCredentials(parameters.get('username') ?? '', parameters.get('password') ?? ''));
+      return logins.logIn(passwordCredentials(parameters.get('username') ?? '', parameters.get('password') ?? ''), context);
     case 'refresh_token':
       return refreshed(parameters.get('refresh_token') ?? '', tokens, users);
     case null: {
       const credentials = parseCredentials(authorization);
-      return credentials.kind === 'bearer' ? NO_TRADE : logIn(users, credentials);
+      return credentials.kind === 'bearer' ? NO_TRADE : logins.logIn(credentials, context);
     }
     default:
       throw new RegistryError('PARAMETER_INVALID', 'unsupported grant_type: expected password or refresh_token');
@@ -127,7 +125,7 @@ async function logInWith({ authorization, parameters }: TokenRequest, { tokens, 
 
 const NO_TRADE: Login = { kind: 'stranger', problem: 'a token cannot be traded for another: expected Basic credentials' };
 
-async function refreshed(token: string, tokens: Tokens, users: Users): Promise<Login> {
+async function refreshed(token: string, tokens: Tokens, users: Pick<Users, 'find'>): Promise<Login> {
   const claim = await tokens.verifyRefresh(token);
   const user = claim === undefined ? undefined : await users.find(claim.name);
   const valid = user?.credential !== undefined && claim?.matches(user.credential) === true;

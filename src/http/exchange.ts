@@ -28,6 +28,8 @@ export class Exchange {
   readonly res: ServerResponse;
   readonly listener: ListenerConfig;
   readonly startedMs: number;
+  /** The client's address, behind proxies that are trusted. */
+  readonly client: string;
   /** How long a body that must fit in memory may take. */
   readonly patienceMs: number;
   readonly report: Report = { route: 'unknown', name: undefined, view: undefined, user: undefined, source: undefined, bytesOut: 0, bytesIn: 0 };
@@ -42,12 +44,13 @@ export class Exchange {
   /** Headers that every answer of this exchange carries, flat name, value, …. */
   readonly #common: string[] = ['Docker-Distribution-Api-Version', 'registry/2.0'];
 
-  constructor(req: IncomingMessage, res: ServerResponse, listener: ListenerConfig, startedMs: number, patienceMs: number, expectsContinue = false) {
+  constructor(req: IncomingMessage, res: ServerResponse, listener: ListenerConfig, startedMs: number, patienceMs: number, client: string, expectsContinue = false) {
     this.req = req;
     this.res = res;
     this.listener = listener;
     this.startedMs = startedMs;
     this.patienceMs = patienceMs;
+    this.client = client;
     this.#expectsContinue = expectsContinue;
     const target = originForm(req.url ?? '/');
     this.target = target;

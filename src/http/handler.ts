@@ -106,7 +106,7 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
 export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void {
   return (req, res, expectsContinue) => {
     const startedMs = deps.elapsedMs();
-    const x = new Exchange(req, res, listener, startedMs, deps.patienceMs, expectsContinue);
+    const x = new Exchange(req, res, listener, startedMs, deps.patienceMs, clientAddress(req, deps.trustedProxies), expectsContinue);
     answer(x, deps).then(
       () => finish(x, deps, undefined),
       (error: unknown) => finish(x, deps, fail(x, error)),
@@ -115,7 +115,7 @@ export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: Inco
 }
 
 /** Once for every request, when its answer has ended: the log's line, the metrics. */
-function finish(x: Exchange, { log, metrics, trustedProxies, elapsedMs }: HandlerDeps, error: unknown): void {
+function finish(x: Exchange, { log, metrics, elapsedMs }: HandlerDeps, error: unknown): void {
   const { req, res, method, report } = x;
   const { route, bytesIn, bytesOut, source, view, name, user } = report;
   const status = res.headersSent ? res.statusCode : CLIENT_LEFT;
@@ -123,7 +123,7 @@ function finish(x: Exchange, { log, metrics, trustedProxies, elapsedMs }: Handle
   metrics.request({ route, method, status, ms, bytesIn, bytesOut, source });
   log.request({
     method, url: x.target, status, bytesIn, bytesOut, ms, source, view, name, user,
-    client: clientAddress(req, trustedProxies),
+    client: x.client,
     cut: res.destroyed && !res.writableFinished,
     agent: req.headers['user-agent'],
   });
@@ -193,7 +193,7 @@ async function named(x: Exchange, route: Named, deps: HandlerDeps): Promise<void
   if (entrance.ns !== undefined) x.also('OCI-Namespace', entrance.ns);
   x.report.name = entrance.name;
   if (endpoint === undefined) return allow(x, Object.keys(methods));
-  const identity = await deps.gate.authenticate(x.header('authorization'));
+  const identity = await deps.gate.authenticate(x.header('authorization'), x.client);
   x.report.user = subjectOf(identity);
   const view = viewFor(x, entrance.view ?? viewOf(identity), deps);
   x.report.view = view.id;
@@ -205,7 +205,7 @@ async function named(x: Exchange, route: Named, deps: HandlerDeps): Promise<void
 
 async function ping(x: Exchange, deps: HandlerDeps): Promise<void> {
   allow(x, ['GET', 'HEAD']);
-  const identity = await deps.gate.authenticate(x.header('authorization'));
+  const identity = await deps.gate.authenticate(x.header('authorization'), x.client);
   x.report.user = subjectOf(identity);
   if (deps.gate.pingNeedsChallenge(identity)) return refuse(x, deps, identity, { kind: 'ping' });
   x.sendJson(200, {});
@@ -213,7 +213,7 @@ async function ping(x: Exchange, deps: HandlerDeps): Promise<void> {
 
 async function catalogue(x: Exchange, prefix: string | undefined, deps: HandlerDeps): Promise<void> {
   allow(x, ['GET']);
-  const identity = await deps.gate.authenticate(x.header('authorization'));
+  const identity = await deps.gate.authenticate(x.header('authorization'), x.client);
   x.report.user = subjectOf(identity);
   const asked = prefix === undefined ? undefined : parseViewId(prefix);
   const view = viewFor(x, asked ?? viewOfHost(entranceContext(x, deps)) ?? viewOf(identity), deps);

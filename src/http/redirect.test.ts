@@ -53,7 +53,7 @@ async function askedWith({ whom = 'always', peer = '10.1.2.3', headers = {}, byt
   const stores = await storeWith(async (key) => `${url}/${key}?temp_url_sig=secret`);
   const socket = { remoteAddress: peer, localAddress: '10.0.0.1', localPort: 5000 } as Socket; // what is looked at
   const req = { method: 'GET', url: '/', headers: { host: 'registry.example:5000', ...headers }, socket } as unknown as IncomingMessage; // the same
-  const x = new Exchange(req, {} as ConstructorParameters<typeof Exchange>[1], { ...LISTENER, publicUrl }, 0, 0); // nothing is answered
+  const x = new Exchange(req, {} as ConstructorParameters<typeof Exchange>[1], { ...LISTENER, publicUrl }, 0, 0, ''); // nothing is answered
   return await redirects(stores, () => whom, trustedProxies(['127.0.0.1'])).of(x, REPO, digestOf(bytes), { generation: generation as Generation, size: bytes.length });
 }
 
@@ -102,7 +102,7 @@ describe('the answer', () => {
     const bodies = { sendSource: async (x: Exchange) => void x.res.end(BYTES) } as unknown as Bodies; // not what is tried here
     const sent = redirects(stores, () => 'always', trustedProxies([]));
     const target = { name: REPO.name, view: { id: 'main' } } as unknown as Target; // for errors only
-    server = await serve(async (req, res) => getBlob(new Exchange(req, res, LISTENER, 0, 0), target, DIGEST, registry, bodies, sent));
+    server = await serve(async (req, res) => getBlob(new Exchange(req, res, LISTENER, 0, 0, ''), target, DIGEST, registry, bodies, sent));
   });
   afterEach(async () => server.close());
 

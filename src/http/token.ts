@@ -13,7 +13,7 @@ const MAX_FORM_BYTES = 64 * 1024;
 export async function answerToken(x: Exchange, gate: Gate, view: ViewId, toName: ToName): Promise<void> {
   const parameters = x.method === 'POST' ? await readForm(x) : scopesOf(x.query);
   try {
-    const answer = await gate.issueToken({ authorization: x.header('authorization'), parameters, toName, view });
+    const answer = await gate.issueToken({ authorization: x.header('authorization'), address: x.client, parameters, toName, view });
     x.sendJson(200, answer, ['Cache-Control', 'no-store']);
   } catch (error) {
     if (!hasCode(error, 'UNAUTHORIZED')) throw error;
