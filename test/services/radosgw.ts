@@ -16,12 +16,12 @@ export interface RadosgwSettings {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Of the cluster, for its administrator. */
+  readonly confFile: string;
 }
 
 export interface Radosgw extends AsyncDisposable {
   readonly settings: RadosgwSettings;
-  /** Allows the user this many bytes in all from now on; undefined: any. */
-  limitUser(bytes: number | undefined): Promise<void>;
 }
 
 const USER = 'umbra';
@@ -37,14 +37,24 @@ export async function startRadosgw(): Promise<Radosgw> {
     await rm(dir, { recursive: true, force: true });
   };
   try {
-    return { ...(await start(dir, daemons)), [Symbol.asyncDispose]: stop };
+    return { settings: await start(dir, daemons), [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function start(dir: string, daemons: Daemon[]): Promise<Omit<Radosgw, typeof Symbol.asyncDispose>> {
+/** Allows the user this many bytes in all from now on; undefined: any. */
+export async function limitUser({ confFile }: RadosgwSettings, bytes: number | undefined): Promise<void> {
+  await admin(confFile, 'quota', 'set', '--quota-scope=user', `--uid=${USER}`, `--max-size=${bytes ?? -1}`);
+  await admin(confFile, 'quota', bytes === undefined ? 'disable' : 'enable', '--quota-scope=user', `--uid=${USER}`);
+}
+
+async function admin(confFile: string, ...args: string[]): Promise<void> {
+  await run('radosgw-admin', ['-c', confFile, '-n', 'client.rgw', ...args]);
+}
+
+async function start(dir: string, daemons: Daemon[]): Promise<RadosgwSettings> {
   const conf = join(dir, 'ceph.conf');
   const [monitorPort, port] = [await freePort(), await freePort()];
   for (const name of ['mon', 'osd', 'rgw', 'run', 'log']) await mkdir(join(dir, name));
@@ -72,18 +82,12 @@ async function start(dir: string, daemons: Daemon[]): Promise<Omit<Radosgw, type
     region: 'default',
     accessKeyId: randomBytes(10).toString('hex').toUpperCase(),
     secretAccessKey: randomBytes(20).toString('hex'),
+    confFile: conf,
   };
-  const admin = (...args: string[]): Promise<string> => run('radosgw-admin', ['-c', conf, '-n', 'client.rgw', ...args]);
-  await admin('user', 'create', `--uid=${USER}`, '--display-name=Umbra', `--access-key=${settings.accessKeyId}`, `--secret-key=${settings.secretAccessKey}`, '--max-buckets=10000');
+  await admin(conf, 'user', 'create', `--uid=${USER}`, '--display-name=Umbra', `--access-key=${settings.accessKeyId}`, `--secret-key=${settings.secretAccessKey}`, '--max-buckets=10000');
   const answers = async (): Promise<boolean> => (await fetch(settings.endpoint).catch(() => undefined))?.ok === true;
   daemons.push(await Daemon.start({ command: ['radosgw', '-c', conf, '-n', 'client.rgw', '-f'], ready: answers, readyTimeoutMs: START_MS }));
-  return {
-    settings,
-    async limitUser(bytes) {
-      await admin('quota', 'set', '--quota-scope=user', `--uid=${USER}`, `--max-size=${bytes ?? -1}`);
-      await admin('quota', bytes === undefined ? 'disable' : 'enable', '--quota-scope=user', `--uid=${USER}`);
-    },
-  };
+  return settings;
 }
 
 function configuration(dir: string, fsid: string, monitorPort: number, port: number): string {

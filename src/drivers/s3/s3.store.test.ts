@@ -1,10 +1,11 @@
 /** The S3 driver over Swift's s3api and over Ceph's radosgw: the contract, what is found out at start, and faults on the way. */
 import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { FaultProxy } from '../../../test/services/fault-proxy.ts';
 import type { RuleOptions } from '../../../test/services/fault-rules.ts';
-import { startRadosgw, type Radosgw } from '../../../test/services/radosgw.ts';
+import { limitUser, type RadosgwSettings } from '../../../test/services/radosgw.ts';
+import { sharedRadosgw } from '../../../test/services/shared-radosgw.ts';
 import { redirecting } from '../../../test/stores/redirects.contract.ts';
 import { Secret, type S3Storage } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
@@ -22,17 +23,12 @@ interface Endpoint {
   readonly secretAccessKey: string;
 }
 
-let radosgw: Radosgw | undefined;
-
-afterAll(async () => radosgw?.[Symbol.asyncDispose]());
-
 async function endpointOf(store: string): Promise<Endpoint> {
   if (store === 's3api') {
     const { swiftOrigin, region, s3 } = inject('openstack');
     return { endpoint: swiftOrigin, region, ...s3 };
   }
-  radosgw ??= await startRadosgw();
-  return radosgw.settings;
+  return await sharedRadosgw(inject('radosgw'));
 }
 
 const fresh = (): string => randomBytes(6).toString('hex');
@@ -200,12 +196,13 @@ describe.each([
   test.runIf(store === 'radosgw')('a quota that is reached is `full`', async () => {
     const driver = await open();
     await driver.put('before', Buffer.alloc(100_000));
-    await radosgw?.limitUser(1);
+    const settings = at as RadosgwSettings; // this test runs over it alone
+    await limitUser(settings, 1);
     try {
       await expectFailure(driver.put('key', Buffer.alloc(100_000)), 'full');
       await expectFailure(gather(driver, Buffer.alloc(3 * MIB)), 'full');
     } finally {
-      await radosgw?.limitUser(undefined);
+      await limitUser(settings, undefined);
     }
   });
 
