@@ -1,10 +1,12 @@
 /**
  * An object that another program wrote becomes segments by Swift's own copying: one for a plain object, one for each
- * piece of a dynamic large object (DLO). They are segments like any: under names that nothing was ever written to.
+ * piece of a large object, dynamic (DLO) or static (SLO). They are segments like any: under names that nothing was ever
+ * written to.
  */
 import type { CallOptions, ForeignObject } from '../driver.ts';
-import { encodeName, type SwiftClient } from './client.ts';
+import { encodeName, parsed, type SwiftClient } from './client.ts';
 import { listObjects } from './listing.ts';
+import type { ListedSegment } from './manifest.ts';
 import { MIN_SEGMENT_BYTES } from './segments.ts';
 import { contentType } from './stat.ts';
 import { segmentName, type Segment } from './state.ts';
@@ -61,19 +63,44 @@ interface Piece {
   readonly size: number;
 }
 
-async function piecesOf(client: SwiftClient, { container, name, size }: ForeignObject, signal: AbortSignal | undefined): Promise<readonly Piece[] | undefined> {
+async function piecesOf(client: SwiftClient, from: ForeignObject, signal: AbortSignal | undefined): Promise<readonly Piece[] | undefined> {
+  const { container, name, size } = from;
   const { status, header } = await client.call({ method: 'HEAD', container, name, what: `look at ${container}/${name}`, expect: [200, 403, 404], signal });
-  if (status !== 200 || size === 0 || Number(header('content-length')) !== size || header('x-static-large-object') !== undefined) return undefined;
-  const manifest = header('x-object-manifest');
-  if (manifest === undefined) return [{ container, name, size }];
-  const cut = manifest.indexOf('/');
-  const [at, prefix] = [decodeURIComponent(manifest.slice(0, cut)), decodeURIComponent(manifest.slice(cut + 1))];
-  const pieces: Piece[] = [];
-  for await (const piece of listObjects(client, { container: at, prefix, signal })) {
-    if (piece.bytes > 0) pieces.push({ container: at, name: piece.name, size: piece.bytes });
-    if (pieces.length > MAX_PIECES) return undefined;
-  }
-  // A listing that lags, or pieces that Swift would serve slowly.
-  if (pieces.reduce((sum, piece) => sum + piece.size, 0) !== size) return undefined;
+  if (status !== 200 || size === 0 || Number(header('content-length')) !== size) return undefined;
+  const dynamic = header('x-object-manifest');
+  const pieces =
+    header('x-static-large-object') !== undefined ? await staticPieces(client, from, signal)
+    : dynamic !== undefined ? await dynamicPieces(client, dynamic, signal)
+    : [{ container, name, size }];
+  // More than a manifest takes; a listing that lags, or segments within segments; pieces that Swift would serve slowly.
+  if (pieces.length > MAX_PIECES || pieces.reduce((sum, piece) => sum + piece.size, 0) !== size) return undefined;
   return pieces.slice(0, -1).every((piece) => piece.size >= MIN_SEGMENT_BYTES) ? pieces : undefined;
+}
+
+/** @param manifest what the object says that it is made of: a container and a prefix there */
+async function dynamicPieces(client: SwiftClient, manifest: string, signal: AbortSignal | undefined): Promise<Piece[]> {
+  const cut = manifest.indexOf('/');
+  const [container, prefix] = [decodeURIComponent(manifest.slice(0, cut)), decodeURIComponent(manifest.slice(cut + 1))];
+  const pieces: Piece[] = [];
+  for await (const piece of listObjects(client, { container, prefix, signal })) {
+    if (piece.bytes > 0) pieces.push({ container, name: piece.name, size: piece.bytes });
+    if (pieces.length > MAX_PIECES) break;
+  }
+  return pieces;
+}
+
+/** Only whole objects: what is a part of one, bytes in the manifest itself or a manifest again is left out. */
+async function staticPieces(client: SwiftClient, { container, name }: ForeignObject, signal: AbortSignal | undefined): Promise<Piece[]> {
+  const what = `look at the manifest of ${container}/${name}`;
+  let listed: readonly ListedSegment[] = [];
+  await client.call({
+    method: 'GET', container, name, query: 'multipart-manifest=get', what, signal, expect: [200, 403, 404],
+    verify: ({ status, body }) => {
+      if (status === 200) listed = parsed(body, what) as ListedSegment[]; // Swift's own, as its API reference has it
+    },
+  });
+  return listed.flatMap(({ name: path = '', bytes = 0, range, sub_slo: nested = false }) => {
+    const cut = path.indexOf('/', 1);
+    return cut < 0 || range !== undefined || nested ? [] : [{ container: path.slice(1, cut), name: path.slice(cut + 1), size: bytes }];
+  });
 }

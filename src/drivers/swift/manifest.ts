@@ -82,10 +82,13 @@ export async function namesOfManifest(client: SwiftClient, read: CallOptions & {
   return names;
 }
 
-interface ListedSegment {
+/** As Swift lists them when it is asked for a manifest. */
+export interface ListedSegment {
   /** `/<container>/<object>`; absent of inline data. */
   readonly name?: string;
   readonly bytes?: number;
+  /** Where the manifest has a part of the object only. */
+  readonly range?: string;
   readonly hash?: string;
   readonly sub_slo?: boolean;
 }
