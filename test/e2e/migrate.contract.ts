@@ -1,6 +1,6 @@
 /**
- * Moving in, end to end: what Debian's docker-registry wrote, in whichever store, is taken over by `umbra migrate` into
- * another, killed in the middle, and then served by Umbra as it was before.
+ * Moving in, end to end: what another registry wrote, in whichever store, is taken over by `umbra migrate` into another,
+ * killed in the middle, and then served by Umbra as it was before.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -11,24 +11,31 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import type { MigrateEvent } from '../../src/migrate/events.ts';
-import { makeAuthority } from '../services/certificates.ts';
 import { attempt, DEBIAN_PATH, type CommandResult } from '../services/command.ts';
-import { Containers } from '../services/containers.ts';
-import { DockerRegistry } from '../services/docker-registry.ts';
-import { makeImage, makeIndex, makeMultiArch, writeLayout, type Image } from './images.ts';
+import type { Image } from './images.ts';
 import { expectStatus, RegistryClient } from './registry-client.ts';
 import { Umbra } from './umbra.ts';
 
 const PROGRAM = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
 /** More than one piece in any store. */
-const LARGE = 12 * 1024 * 1024;
+export const LARGE: number = 12 * 1024 * 1024;
 /** Object stores on a busy machine take minutes for hundreds of small objects. */
 export const TIMEOUT_MS = 600_000;
-const SMALLER = 1024 * 1024;
+
+/** A registry that is to be left, with images in its store; `old-distribution.ts` and `old-zuul-registry.ts` make them. */
+export interface OldRegistry {
+  /** What `--from` is given. */
+  readonly from: string;
+  /** What that needs of the environment to be understood. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Path and tag of each image; '' where by digest only. */
+  readonly images: readonly (readonly [path: string, tag: string, image: Image])[];
+  /** Where it still runs: it answers as it always did. */
+  readonly client?: RegistryClient;
+}
 
 export interface Stores {
-  /** What docker-registry has under `storage:`. */
-  readonly old: Readonly<Record<string, unknown>>;
+  readonly old: OldRegistry;
   /** Umbra's `storage:`. */
   readonly umbra: Readonly<Record<string, unknown>>;
   /** The store copies large blobs by itself. */
@@ -37,10 +44,8 @@ export interface Stores {
 
 export interface Landscape extends AsyncDisposable {
   readonly dir: string;
-  readonly old: DockerRegistry;
-  readonly oldClient: RegistryClient;
-  /** Path and tag of each image that was pushed; '' where by digest only. */
-  readonly images: readonly (readonly [path: string, tag: string, image: Image])[];
+  readonly old: OldRegistry;
+  readonly images: OldRegistry['images'];
   readonly copies: boolean;
   migrate(...args: string[]): Promise<CommandResult & { readonly events: readonly (MigrateEvent | { readonly event: 'ended'; readonly counts: Record<string, number> })[] }>;
   /** Runs it until the first event of this kind, then kills it. Undefined: it came to its end. */
@@ -54,18 +59,16 @@ export async function buildLandscape(makeStores: (dir: string, stack: AsyncDispo
   await mkdir(dir, { mode: 0o700 });
   stack.defer(() => rm(dir, { recursive: true }));
   const stores = await makeStores(dir, stack);
-  const authority = await makeAuthority(dir);
-  const old = stack.use(await DockerRegistry.start({ dir: join(dir, 'old'), authority, storage: stores.old }));
-  const oldClient = stack.use(new RegistryClient(old.url, { ca: authority.pem }));
-  const images = await fill(dir, old, oldClient, authority.pem);
+  const { old } = stores;
   const config = { workers: 1, upstreams: {}, storage: stores.umbra };
   const configFile = join(dir, 'target.yaml');
   await writeFile(configFile, stringify(config));
-  const command = [PROGRAM, 'migrate', '--from', old.configFile, '-c', configFile];
-  const env = { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: dir };
+  const command = [PROGRAM, 'migrate', '--from', old.from, '-c', configFile];
+  const env = { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: dir, ...old.env };
   const owned = stack.move();
   return {
-    dir, old, oldClient, images,
+    dir, old,
+    images: old.images,
     copies: stores.copies ?? false,
     async migrate(...args) {
       const result = await attempt(PROGRAM, [...command.slice(1), '--json', ...args], { env, timeoutMs: TIMEOUT_MS / 2 });
@@ -85,32 +88,7 @@ export async function buildLandscape(makeStores: (dir: string, stack: AsyncDispo
   };
 }
 
-async function fill(dir: string, old: DockerRegistry, client: RegistryClient, pem: string): Promise<Landscape['images']> {
-  const host = old.url.replace('https://', '');
-  const containers = await Containers.create(join(dir, 'c'));
-  await containers.trust(host, pem);
-  const images: [string, string, Image][] = [];
-  const multi = await makeMultiArch('multi');
-  await writeLayout(join(dir, 'layout'), 'x', multi);
-  await containers.skopeo(['copy', '--all', '--preserve-digests', `oci:${join(dir, 'layout')}:x`, `docker://${host}/org/multi:oci`], { timeoutMs: TIMEOUT_MS / 2 });
-  images.push(['org/multi', 'oci', multi]);
-  const push = async (path: string, tag: string, image: Image): Promise<void> => {
-    await client.push(path, tag === '' ? image.digest : tag, image);
-    images.push([path, tag, image]);
-  };
-  await push('org/multi', 'docker', await makeMultiArch('multi', 'docker'));
-  const small = await makeImage({ marker: 'small' });
-  await push('alpine', 'latest', small);
-  await push('alpine', '3', small);
-  await push('quay.io/org/mirrored', 'v1', small);
-  await push('org/untagged', '', await makeImage({ marker: 'untagged' }));
-  await push('org/nested', '1', makeIndex([multi, small]));
-  await push('org/large', '1', await makeImage({ marker: 'large', fillerBytes: LARGE }));
-  for (let i = 0; i < 4; i++) await push(`many/app${i}`, 'v1', await makeImage({ marker: `many ${i}`, fillerBytes: SMALLER }));
-  return images;
-}
-
-/** The store `old` is into the store `umbra` is. */
+/** The store that `old` left is taken into the store `umbra` is. */
 export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDisposableStack) => Promise<Stores>): void {
   describe(`moving in: ${what}`, () => {
     let landscape: Landscape;
@@ -137,7 +115,7 @@ export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDis
       const { blobs, manifests } = contentOf(landscape.images);
       expect(ended.counts).toMatchObject({ problems: 0, blobs, manifests });
       expect(ended.counts['copiedBlobs']).toBeLessThan(blobs);
-      // The large image comes late, and so after the kill.
+      // The large image is of the last repository, and so comes after the kill.
       if (landscape.copies) expect(ended.counts['serverCopiedBytes']).toBeGreaterThan(LARGE);
       else expect(ended.counts['serverCopiedBytes']).toBe(0);
 
@@ -148,10 +126,12 @@ export function movingIn(what: string, makeStores: (dir: string, stack: AsyncDis
 
       await using umbra = await landscape.serve();
       await using client = new RegistryClient(umbra.url);
-      for (const [path, tag, image] of landscape.images) await expectSame(landscape.oldClient, client, path, tag === '' ? image.digest : tag, image);
+      const { client: old } = landscape.old;
+      for (const [path, tag, image] of landscape.images) await expectSame(client, old, path, tag === '' ? image.digest : tag, image);
       for (const path of new Set(landscape.images.map(([name]) => name))) {
-        const [there, here] = await Promise.all([landscape.oldClient, client].map(async (registry) => JSON.parse((await registry.call(`/v2/${path}/tags/list`)).bytes.toString()) as { tags: string[] | null }));
-        expect(here?.tags ?? []).toEqual((there?.tags ?? []).toSorted());
+        const tags = landscape.images.flatMap(([name, tag]) => (name === path && tag !== '' ? [tag] : [])).toSorted();
+        expect(await tagsOf(client, path)).toEqual(tags);
+        if (old !== undefined) expect((await tagsOf(old, path)).toSorted()).toEqual(tags);
       }
     }, TIMEOUT_MS);
   });
@@ -170,14 +150,22 @@ function contentOf(images: Landscape['images']): { readonly manifests: number; r
   return { manifests: manifests.size, blobs: blobs.size };
 }
 
-/** Both registries answer with the same bytes, which are those that were pushed. */
-async function expectSame(old: RegistryClient, umbra: RegistryClient, path: string, reference: string, image: Image): Promise<void> {
-  const [there, here] = await Promise.all([old, umbra].map(async (client) => expectStatus(await client.getManifest(path, reference), 200)));
-  expect([here?.digest, here?.headers['content-type'], here?.headers['docker-content-digest']]).toEqual([image.digest, there?.headers['content-type'], there?.headers['docker-content-digest']]);
-  for (const [digest, bytes] of image.blobs) {
-    const blob = expectStatus(await umbra.getBlob(path, digest), 200);
-    expect([blob.digest, blob.bytes.length]).toEqual([digest, bytes.length]);
-    expect(expectStatus(await old.getBlob(path, digest), 200).bytes.equals(blob.bytes)).toBe(true);
+async function tagsOf(registry: RegistryClient, path: string): Promise<string[]> {
+  const { tags } = JSON.parse((await registry.call(`/v2/${path}/tags/list`)).bytes.toString()) as { tags: string[] | null }; // as the spec has it
+  return tags ?? [];
+}
+
+/** Umbra answers with the bytes that were pushed, and as the old registry does where that still runs. */
+async function expectSame(umbra: RegistryClient, old: RegistryClient | undefined, path: string, reference: string, image: Image): Promise<void> {
+  const here = expectStatus(await umbra.getManifest(path, reference), 200);
+  expect([here.digest, here.headers['content-type'], here.headers['docker-content-digest']]).toEqual([image.digest, image.mediaType, image.digest]);
+  if (old !== undefined) {
+    const there = expectStatus(await old.getManifest(path, reference), 200);
+    expect([there.digest, there.headers['content-type'], there.headers['docker-content-digest']]).toEqual([image.digest, image.mediaType, image.digest]);
   }
-  for (const child of image.children) await expectSame(old, umbra, path, child.digest, child);
+  for (const [digest, bytes] of image.blobs) {
+    expect(expectStatus(await umbra.getBlob(path, digest), 200).bytes.equals(bytes)).toBe(true);
+    if (old !== undefined) expect(expectStatus(await old.getBlob(path, digest), 200).bytes.equals(bytes)).toBe(true);
+  }
+  for (const child of image.children) await expectSame(umbra, old, path, child.digest, child);
 }

@@ -1,16 +1,35 @@
-import { rm, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hexOf, type Digest } from '../../src/oci/digest.ts';
-import { buildLandscape, movingIn, TIMEOUT_MS, type Landscape } from './migrate.contract.ts';
+import { buildLandscape, movingIn, TIMEOUT_MS, type Landscape, type Stores } from './migrate.contract.ts';
+import { oldDistribution } from './old-distribution.ts';
+import { oldZuulRegistry } from './old-zuul-registry.ts';
 import { RegistryClient } from './registry-client.ts';
 
-const onDisk = async (dir: string): Promise<{ old: Record<string, unknown>; umbra: Record<string, unknown> }> => ({
-  old: { filesystem: { rootdirectory: join(dir, 'old-data') } },
+const onDisk = async (dir: string, stack: AsyncDisposableStack): Promise<Stores> => ({
+  old: await oldDistribution(dir, stack, { filesystem: { rootdirectory: join(dir, 'old-data') } }),
   umbra: { driver: 'filesystem', root: join(dir, 'umbra-data') },
 });
 
 movingIn('from a filesystem to a filesystem', onDisk);
+
+movingIn('from the filesystem of a zuul-registry to a filesystem', async (dir) => {
+  const root = join(dir, 'old-data');
+  const write = async (key: string, bytes: Uint8Array): Promise<void> => {
+    await mkdir(dirname(join(root, key)), { recursive: true });
+    await writeFile(join(root, key), bytes);
+  };
+  return {
+    old: await oldZuulRegistry(dir, {
+      config: { driver: 'filesystem', root },
+      put: write,
+      gather: (key, chunks) => write(key, Buffer.concat(chunks)),
+      writtenMs: async (key) => Math.trunc((await stat(join(root, key))).mtimeMs),
+    }),
+    umbra: { driver: 'filesystem', root: join(dir, 'umbra-data') },
+  };
+});
 
 describe('moving in from a store with broken images', () => {
   let landscape: Landscape;
