@@ -23,6 +23,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   upstream: ['drivers', 'workers', 'tls', 'config', 'oci'],
   registry: ['views', 'content', 'upstream', 'drivers', 'config', 'oci'],
   auth: ['config', 'oci'],
+  // Of servers' certificates and the authority that signs them; `config` for how files are made.
+  certificates: ['config'],
   observe: ['drivers', 'workers', 'config', 'oci'],
   // `workers` for its timers: waiting as an argument.
   http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'config', 'oci'],

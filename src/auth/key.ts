@@ -4,8 +4,7 @@
  * new key put first logs nobody out. `rotate-key.ts` puts it there.
  */
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
-import { link, open, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { makeFileOnce } from '../config/made-file.ts';
 import { openReloadedFile, type AuthLog } from './reloaded-file.ts';
 
 export interface SigningKey {
@@ -43,7 +42,7 @@ export const KEY_FILE = 'signing key file';
 
 /** Opens the key file, making it where there is none. @throws Error naming the file */
 export async function openKeyFile(path: string, deps: KeyFileDeps): Promise<Keys> {
-  await makeKeyFile(path, deps.randomBytes);
+  await makeFileOnce({ path, what: KEY_FILE, make: () => keySetText([newKey(deps.randomBytes)]), randomBytes: deps.randomBytes });
   const file = await openReloadedFile({
     path,
     what: KEY_FILE,
@@ -79,31 +78,6 @@ export function macOf(key: SigningKey, purpose: string, text: string): string {
   return createHmac('sha256', key.secret).update(`${purpose}\0${text}`).digest('base64url');
 }
 
-/**
- * Several processes may start at once: each writes a file of its own, and whoever links it first has made the key of
- * all. A reader sees a whole file or none.
- */
-async function makeKeyFile(path: string, randomBytes: (size: number) => Buffer): Promise<void> {
-  if (await exists(path)) return;
-  const draft = `${path}.${randomBytes(8).toString('hex')}.tmp`;
-  try {
-    try {
-      await using file = await open(draft, 'wx', 0o600);
-      await file.writeFile(keySetText([newKey(randomBytes)]));
-      await file.sync();
-    } catch (error) {
-      throw new Error(`${KEY_FILE} ${path} cannot be made: ${error instanceof Error ? error.message : 'unknown reason'}`, { cause: error });
-    }
-    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw new Error(`${KEY_FILE} ${path} cannot be made: ${error.message}`, { cause: error });
-    });
-    await using folder = await open(dirname(path), 'r');
-    await folder.sync();
-  } finally {
-    await unlink(draft).catch(() => undefined); // where it was never made
-  }
-}
-
 /** As it stands in the file. */
 export interface KeyRecord {
   readonly kid: string;
@@ -124,16 +98,6 @@ export function keySetText(keys: readonly KeyRecord[]): string {
 export function keyRecords(text: string): readonly KeyRecord[] {
   timedKeys(text);
   return jwkSet(text) as readonly KeyRecord[]; // just checked
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    // Anything but absence (no permission, say) is told by the reading that follows.
-    return (error as NodeJS.ErrnoException).code !== 'ENOENT'; // fs rejects with errno errors
-  }
 }
 
 /** The first whose time has come; where that is none, the first: a file with keys can always sign. */
