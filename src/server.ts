@@ -3,19 +3,21 @@
  * implementations; things are built in order and closed in reverse.
  */
 import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { createAuth } from './auth/auth.ts';
 import type { Guess, ThrottlePeers } from './auth/throttle.ts';
-import type { Config, Redirect, StorageConfig } from './config/config.ts';
+import type { Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
 import { keys } from './content/keys.ts';
 import { isDriverError, type CallOptions, type Driver } from './drivers/driver.ts';
 import { keepHouse, type Swept } from './housekeeping.ts';
 import { bodies } from './http/bodies.ts';
 import { BufferPool } from './http/buffers.ts';
-import { trustedProxies } from './http/client-address.ts';
+import { clientAddress, trustedProxies, type TrustedProxies } from './http/client-address.ts';
 import { handler, type HandlerDeps } from './http/handler.ts';
-import { openListener, type OpenListener } from './http/listener.ts';
-import { redirects } from './http/redirect.ts';
+import { openListener, type Handle, type OpenListener } from './http/listener.ts';
+import type { Proxy } from './http/proxy/proxy.ts';
+import { redirects, type Redirects } from './http/redirect.ts';
 import { gatherMetrics } from './observe/gathering.ts';
 import { createHealth } from './observe/health.ts';
 import type { Log } from './observe/log.ts';
@@ -148,9 +150,14 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const listening: OpenListener[] = [];
   // Together, so that draining takes as long as the slowest and nothing new comes in beside.
   closing.push(async () => void (await Promise.all(listening.map((listener) => listener.close(config.limits.drainMs)))));
+  const warn = (event: string, fields: Record<string, unknown>): void => log.warn(fields, event);
+  const handlerOf = (listener: ListenerConfig): Handle => handler(listener, { ...handling, gate: auth.gate(listener) });
+  // A proxy's client reaches an object store by the proxy at best.
+  const proxies = config.listeners.some(({ proxy }) => proxy)
+    ? await proxyMaker(config, { own: handlerOf, handlerOf: (listener) => handler(listener, { ...handling, redirects: NO_REDIRECTS, gate: auth.gate(listener) }), log, metrics, trusted, nowMs, warn })
+    : undefined;
   for (const listener of config.listeners) {
-    const handle = handler(listener, { ...handling, gate: auth.gate(listener) });
-    const open = await openListener(listener, { handle, warn: (event, fields) => log.warn(fields, event) });
+    const open = await openListener(listener, { ...((listener.proxy ? proxies?.(listener) : undefined) ?? { handle: handlerOf(listener) }), warn });
     listening.push(open);
     addresses.push(...open.addresses);
   }
@@ -167,6 +174,38 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   closing.push(() => house.close());
   closing.push(() => health.drain());
   return addresses;
+}
+
+const NO_REDIRECTS: Redirects = { of: async () => undefined };
+
+interface ProxyParts {
+  readonly own: (listener: ListenerConfig) => Handle;
+  readonly handlerOf: (listener: ListenerConfig) => Handle;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly trusted: TrustedProxies;
+  readonly nowMs: () => number;
+  readonly warn: (event: string, fields: Record<string, unknown>) => void;
+}
+
+/** Loaded and opened only where a listener is a proxy. */
+async function proxyMaker(config: Config, { own, handlerOf, log, metrics, trusted, nowMs, warn }: ProxyParts): Promise<(listener: ListenerConfig) => Proxy> {
+  const [{ createProxy }, { openAuthority }] = await Promise.all([import('./http/proxy/proxy.ts'), import('./certificates/authority.ts')]);
+  const authority = await openAuthority(config.proxyCa, { nowMs, randomBytes, warn });
+  return (listener) =>
+    createProxy(listener, {
+      own: own(listener),
+      authority, handlerOf, nowMs,
+      upstreams: config.upstreams.map(({ host }) => host),
+      lookup: (host) => lookup(host, { all: true }),
+      idleMs: config.limits.stallMs,
+      elapsedMs: () => performance.now(),
+      ended: ({ req, ...facts }) => {
+        metrics.request({ route: 'connect', method: 'CONNECT', source: undefined, ...facts });
+        log.request({ method: 'CONNECT', url: req.url ?? '', cut: false, client: clientAddress(req, trusted), agent: req.headers['user-agent'], ...facts });
+      },
+      distrusted: (fields) => log.info(fields, 'a client of the proxy broke off TLS; does it trust what `umbra ca` prints?'),
+    });
 }
 
 /** What the registry wants to know of the host in a name. It asks only for hosts whose policy is `proxy`. */

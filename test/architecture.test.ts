@@ -27,10 +27,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   certificates: ['config'],
   observe: ['drivers', 'workers', 'config', 'oci'],
   // `workers` for its timers: waiting as an argument.
-  http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'config', 'oci'],
+  http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'certificates', 'config', 'oci'],
   // Other programs' files on a machine that Umbra itself need not be on.
   'client-config': ['config', 'oci'],
-  cli: ['client-config', 'config', 'observe', 'oci'],
+  cli: ['client-config', 'certificates', 'config', 'observe', 'oci'],
 };
 /** Test code and what only tests use. */
 const IS_TEST = /\.(test|contract|fixture|property)\.ts$/;

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -71,6 +72,7 @@ test.each([
   [['config', 'explain', '--help']],
   [['config', 'schema', '--help']],
   [['auth', 'rotate-key', '--help']],
+  [['ca', '--help']],
   [['prune', '--help']],
   [['migrate', '--help']],
   [['client-config', '--help']],
@@ -81,6 +83,17 @@ test.each([
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(/^Usage: umbra/);
   expect(stdout).toMatch(/\nExamples:\n {2}\$ umbra /);
+});
+
+test('ca prints the certificate to trust, made where there is none, and its fingerprint beside it', async () => {
+  const { code, stdout, stderr } = await umbra('ca', '-c', 'memory.yaml');
+  expect([code, new X509Certificate(stdout).ca]).toEqual([0, true]);
+  const { fingerprint256 } = new X509Certificate(stdout);
+  expect(stderr).toMatch(/^CN=Umbra proxy CA [0-9a-f]{8}, valid until 20\d\d-\d\d-\d\d\nSHA-256 /);
+  expect(stderr).toContain(fingerprint256);
+  expect(JSON.parse((await umbra('ca', '-c', 'memory.yaml', '--json')).stdout)).toEqual({
+    subject: expect.stringMatching(/^CN=Umbra proxy CA/), sha256: fingerprint256, validUntil: expect.stringMatching(/T.*Z$/), certFile: join(cwd, 'umbra-data.ca.pem'), pem: stdout,
+  });
 });
 
 describe('migrate', () => {

@@ -96,6 +96,21 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .action(async (options) => exit(await (await import('./commands/auth.ts')).rotateSigningKey(options, world)));
 
   program
+    .command('ca')
+    .description("Print the certificate, as PEM, that clients of a listener with proxy: true have to trust. It is made if it is not there; run this as the server's user. Its fingerprint goes to stderr.")
+    .option(...CONFIG_FLAG)
+    .option(...JSON_FLAG)
+    .addHelpText(
+      'after',
+      examples(
+        'umbra ca -c /etc/umbra/umbra.yaml > umbra-ca.crt',
+        'umbra ca > /usr/local/share/ca-certificates/umbra.crt && update-ca-certificates && systemctl restart docker',
+        'umbra ca > /etc/docker/certs.d/quay.io/ca.crt',
+      ),
+    )
+    .action(async (options) => exit(await (await import('./commands/ca.ts')).showAuthority(options, world)));
+
+  program
     .command('prune')
     .description('Remove what is left over. Servers over the same storage may be running.')
     .requiredOption('--uploads', 'uploads that nobody touched for longer than limits.uploads')

@@ -13,7 +13,7 @@ export function authConfigured({ anonymous, users, htpasswd, rules }: Settings['
 
 export function checkListeners({ listeners, views, auth }: Settings, report: Report): void {
   const taken = new Map<string, number>();
-  for (const [i, { address, view }] of listeners.entries()) {
+  for (const [i, { address, view, proxy, tunnel }] of listeners.entries()) {
     const binds = parseAddress(address) ?? [];
     const at: Path = ['listeners', i];
     const first = binds
@@ -29,6 +29,7 @@ export function checkListeners({ listeners, views, auth }: Settings, report: Rep
         ['auth'],
       );
     }
+    if (tunnel.length > 0 && !proxy) report([...at, 'tunnel'], 'belongs to a listener with proxy: true');
     if (!knownViews(views).has(view))
       report([...at, 'view'], `expected one of ${[...knownViews(views)].join(', ')}, got ${JSON.stringify(view)}`, ['views']);
   }

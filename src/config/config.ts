@@ -42,6 +42,10 @@ export interface ListenerConfig {
   /** What a name without a host means. */
   readonly upstream: string;
   readonly mirror: boolean;
+  /** Also an HTTP proxy that answers for the upstreams. */
+  readonly proxy: boolean;
+  /** Where else the proxy lets clients through: `host`, `*.domain`, an address or a network, each with an optional port. */
+  readonly tunnel: readonly string[];
 }
 
 export interface UpstreamConfig {
@@ -141,6 +145,8 @@ export interface Config {
   /** Resolved: at least 1; memory storage always 1. */
   readonly workers: number;
   readonly listeners: readonly ListenerConfig[];
+  /** Whose certificates the proxy shows. */
+  readonly proxyCa: { readonly certFile: string; readonly keyFile: string };
   readonly trustedProxies: readonly string[];
   readonly storage: StorageConfig;
   /** Where the view `upstream` lives; undefined: in `storage` with the others. */

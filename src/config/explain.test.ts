@@ -28,6 +28,9 @@ listeners:
     mirror: true
   - address: localhost:0
     view: staging
+    proxy: true
+    tunnel: ["*.example.org", "[::1]:8443"]
+proxyCa: { certFile: ca.pem, keyFile: ca.key }
 trustedProxies: [127.0.0.1, \${PROXY}]
 views: { hostSuffix: views.example.org, define: { staging: { parents: [main] }, approved: {} } }
 tagStaleness: 250ms

@@ -73,6 +73,7 @@ export function formatValue(value: Value): string {
 export function inWords({
   workers,
   listeners,
+  proxyCa,
   trustedProxies,
   storage,
   upstreamStorage,
@@ -86,14 +87,17 @@ export function inWords({
 }: Config): Words {
   return {
     workers,
-    listeners: listeners.map(({ address, publicUrl, tls, view, upstream, mirror }) => ({
+    listeners: listeners.map(({ address, publicUrl, tls, view, upstream, mirror, proxy, tunnel }) => ({
       address,
       publicUrl,
       tls: tls && { cert: tls.certFile, key: tls.keyFile },
       view,
       upstream,
       mirror,
+      proxy,
+      tunnel,
     })),
+    proxyCa: { ...proxyCa },
     trustedProxies,
     storage: storageInWords(storage),
     upstreamStorage: upstreamStorage && storageInWords(upstreamStorage),

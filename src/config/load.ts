@@ -73,7 +73,7 @@ function interpret({ value, places, faults }: ParsedDocument, file: string | und
 
   // What can be said of the parts that are sound is said at once, too.
   // Parts without a default are known, too.
-  const defaults: Settings = { upstreamStorage: undefined, coordination: undefined, ...v.parse(SETTINGS, {}) };
+  const defaults: Settings = { upstreamStorage: undefined, coordination: undefined, proxyCa: undefined, ...v.parse(SETTINGS, {}) };
   const broken = brokenParts([...faults.map(({ path }) => path), ...paths], value as object, defaults);
   if (broken === 'all') throw new ConfigError(problems);
   const settings: Settings = {

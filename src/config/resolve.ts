@@ -49,14 +49,19 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   const storage = store(settings.storage, 'storage');
   const upstreamStorage = settings.upstreamStorage && store(settings.upstreamStorage, 'upstreamStorage');
   const keyFile = files.path(auth.keyFile);
+  const proxyCa = resolveProxyCa(settings.proxyCa, keyFile, files);
   const configured = authConfigured(auth);
 
   checkListeners(settings, report);
   checkViews(settings, report);
   checkRules(auth, report);
   const secret = resolveSecret(auth, files, report);
-  if (auth.secret === undefined && auth.secretFile === undefined) {
-    for (const one of [storage, upstreamStorage]) if (one !== undefined) checkKeyFile(keyFile, one, report);
+  const usesKeyFile = auth.secret === undefined && auth.secretFile === undefined;
+  for (const one of [storage, upstreamStorage]) {
+    if (one === undefined) continue;
+    if (usesKeyFile) checkKeyFile(['auth', 'keyFile'], keyFile, one, report);
+    // The default is beside the other.
+    if (settings.proxyCa !== undefined || (!usesKeyFile && settings.listeners.some(({ proxy }) => proxy))) checkKeyFile(['proxyCa', 'keyFile'], proxyCa.keyFile, one, report);
   }
   if (upstreamStorage !== undefined) checkTwoStores(storage, upstreamStorage, report);
   // Processes share no memory.
@@ -65,6 +70,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   const config: Config = {
     workers: alone ? 1 : settings.workers === 'auto' ? machine.processors : settings.workers,
     listeners: settings.listeners.map((listener, i) => resolveListener(listener, ['listeners', i], files)),
+    proxyCa,
     trustedProxies: settings.trustedProxies,
     storage,
     upstreamStorage,
@@ -107,6 +113,14 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   }
 }
 
+/** Not set: beside the key that signs tokens, which is likewise made here and kept out of the storage. */
+function resolveProxyCa(proxyCa: Settings['proxyCa'], keyFile: string, files: NamedFiles): Config['proxyCa'] {
+  const beside = keyFile.replace(/\.key$/, '');
+  return proxyCa === undefined
+    ? { certFile: `${beside}.ca.pem`, keyFile: `${beside}.ca.key` }
+    : { certFile: files.path(proxyCa.certFile), keyFile: files.path(proxyCa.keyFile) };
+}
+
 function resolveCoordination(coordination: Settings['coordination'], files: NamedFiles, report: Report): Config['coordination'] {
   if (coordination === undefined) return undefined;
   const { driver, url, urlFile } = coordination;
@@ -121,7 +135,7 @@ function resolveSecret({ secret, secretFile }: Settings['auth'], files: NamedFil
   return files.secret(secret, secretFile, ['auth'], 'secret');
 }
 
-function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: ListenerSettings, at: Path, files: NamedFiles): ListenerConfig {
+function resolveListener({ address, publicUrl, tls, view, upstream, mirror, proxy, tunnel }: ListenerSettings, at: Path, files: NamedFiles): ListenerConfig {
   return {
     address,
     binds: parseAddress(address) ?? [],
@@ -130,6 +144,8 @@ function resolveListener({ address, publicUrl, tls, view, upstream, mirror }: Li
     view,
     upstream,
     mirror,
+    proxy,
+    tunnel,
   };
 }
 

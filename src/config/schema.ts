@@ -16,6 +16,7 @@ import {
   originProblem,
   registryHostProblem,
   registryUrlProblem,
+  tunnelProblem,
   userNameProblem,
   viewPatternProblem,
   viewProblem,
@@ -46,6 +47,17 @@ const listener = map('A socket to serve on.', {
   view: v.optional(viewId('The view that is served where a request names no other.'), 'main'),
   upstream: v.optional(text('The registry that a name without a host means.', registryHostProblem), 'docker.io'),
   mirror: v.optional(flag('Pull only, and never asks for credentials: for clients that would send it those of another registry.'), false),
+  proxy: v.optional(
+    flag('Also an HTTP proxy (`HTTPS_PROXY`) that answers for the upstreams under their own names, with certificates of `proxyCa`.'),
+    false,
+  ),
+  tunnel: v.optional(
+    list(
+      'Where else the proxy lets clients through: hosts and addresses, port 443 unless one is given. An address that is not public is reached only where an address or network here has it.',
+      text('A host, a pattern such as *.example.org, an address or a network.', tunnelProblem),
+    ),
+    [],
+  ),
 });
 
 const views = map('Sets of repositories that shadow their parents.', {
@@ -147,6 +159,12 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
     'auto',
   ),
   listeners: v.optional(atLeastOne(list('Where to serve.', listener)), [{ address: 'localhost:5000' }]),
+  proxyCa: v.optional(
+    map('The authority that a listener with `proxy` signs with, made on first start; `umbra ca` shows it. Not set: beside `auth.keyFile`, with `.ca.pem` and `.ca.key` at the end.', {
+      certFile: text('Its certificate, as PEM.'),
+      keyFile: text('Its key, as PEM: whoever has it can pose as any server to those who trust the certificate.'),
+    }),
+  ),
   trustedProxies: v.optional(list('Whose X-Forwarded-* headers are believed.', text('An IP address or a network.', networkProblem)), []),
   storage: v.optional(storageMap('Where images are kept.'), { driver: 'filesystem' }),
   upstreamStorage: v.optional(

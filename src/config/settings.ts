@@ -13,6 +13,8 @@ export interface ListenerSettings {
   readonly view: ViewId;
   readonly upstream: string;
   readonly mirror: boolean;
+  readonly proxy: boolean;
+  readonly tunnel: readonly string[];
 }
 
 export interface UpstreamSettings {
@@ -84,6 +86,7 @@ export interface StorageSettings {
 export interface Settings {
   readonly workers: number | 'auto';
   readonly listeners: readonly ListenerSettings[];
+  readonly proxyCa?: { readonly certFile: string; readonly keyFile: string } | undefined;
   readonly trustedProxies: readonly string[];
   readonly storage: StorageSettings;
   readonly upstreamStorage?: StorageSettings | undefined;

@@ -68,11 +68,11 @@ export function checkTwoStores(storage: StorageConfig, upstream: StorageConfig, 
   }
 }
 
-/** Storage may be shared by machines that must not sign tokens. */
-export function checkKeyFile(keyFile: string, storage: StorageConfig, report: Report): void {
+/** Storage may be shared by machines that must sign neither tokens nor certificates. */
+export function checkKeyFile(at: Path, keyFile: string, storage: StorageConfig, report: Report): void {
   for (const { folder } of placesOf(storage)) {
     if (folder !== undefined && `${keyFile}/`.startsWith(folder))
-      report(['auth', 'keyFile'], `expected a file outside of the storage, ${folder.slice(0, -1)}`, ['storage', 'upstreamStorage']);
+      report(at, `expected a file outside of the storage, ${folder.slice(0, -1)}`, ['storage', 'upstreamStorage']);
   }
 }
 

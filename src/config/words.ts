@@ -5,6 +5,7 @@
 import { BlockList, isIP } from 'node:net';
 import { isHost, parseViewId } from '../oci/name.ts';
 import { parseAddress } from './address.ts';
+import { parseTunnelRule } from './tunnel-rule.ts';
 
 export type ProblemOf = (word: string) => string | undefined;
 
@@ -88,6 +89,10 @@ export const networkProblem: ProblemOf = (word) => {
     return NETWORK;
   }
 };
+
+/** Where a proxy may let clients through: `tunnel-rule.ts` has the grammar. */
+export const tunnelProblem: ProblemOf = (word) =>
+  parseTunnelRule(word) === undefined ? 'expected a lower-case host such as auth.example.org, a pattern such as *.example.org, an address or a network, with an optional :port' : undefined;
 
 const MAX_PREFIX_BYTES = 83;
 const NETWORK = 'expected an IP address or a network such as 10.0.0.0/8';

@@ -2,7 +2,6 @@
  * From a request to its endpoint: routing, the name and view, who may, and one line in the log for each. Endpoints
  * throw; here errors become answers.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Gate } from '../auth/auth.ts';
 import { subjectOf, viewOf, type Identity } from '../auth/identity.ts';
 import type { Wanted } from '../auth/refusal.ts';
@@ -20,6 +19,7 @@ import { baseUrlOf, clientAddress, type TrustedProxies } from './client-address.
 import { sendError, toRegistryError } from './errors.ts';
 import { ClientLeft, Exchange } from './exchange.ts';
 import type { Bodies } from './bodies.ts';
+import type { Handle } from './listener.ts';
 import { deleteBlob, getBlob, headBlob } from './oci/blobs.ts';
 import { getCatalogue, getReferrers, getTags } from './oci/lists.ts';
 import { deleteManifest, getManifest, putManifest } from './oci/manifests.ts';
@@ -103,11 +103,11 @@ const ENDPOINTS: { readonly [K in Named['kind']]: Readonly<Record<string, Endpoi
   },
 };
 
-export function handler(listener: ListenerConfig, deps: HandlerDeps): (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void {
-  return (req, res, expectsContinue) => {
+export function handler(listener: ListenerConfig, deps: HandlerDeps): Handle {
+  return (req, res, expectsContinue, refusal) => {
     const startedMs = deps.elapsedMs();
     const x = new Exchange(req, res, listener, startedMs, deps.patienceMs, clientAddress(req, deps.trustedProxies), expectsContinue);
-    answer(x, deps).then(
+    (refusal === undefined ? answer(x, deps) : Promise.reject(refusal)).then(
       () => finish(x, deps, undefined),
       (error: unknown) => finish(x, deps, fail(x, error)),
     );

@@ -6,8 +6,10 @@ import { readFileSync, statSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer, type ServerOptions as TlsServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import type { ListenerConfig } from '../config/config.ts';
+import type { RegistryError } from '../oci/errors.ts';
 
 export interface OpenListener {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
@@ -15,10 +17,22 @@ export interface OpenListener {
   close(drainMs: number): Promise<void>;
 }
 
-export type Handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void;
+/** @param refusal what to answer instead, where that is settled */
+export type Handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, refusal?: RegistryError) => void;
+
+/** The connections that clients of one server, a proxy, asked for with CONNECT. */
+export interface Connects {
+  connect(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Asked again and again while the server drains: ends those that are not in use. */
+  letGo(): void;
+  /** Ends them all. */
+  end(): void;
+}
 
 export interface ListenerDeps {
   readonly handle: Handle;
+  /** Where the listener is a proxy. `serve` takes connections on which HTTP is spoken to it. */
+  readonly attach?: (serve: (socket: Duplex) => void) => Connects;
   /** Something went wrong beside any request: a certificate that does not load again, say. */
   readonly warn: (event: string, fields: Record<string, unknown>) => void;
 }
@@ -34,22 +48,22 @@ const HEADERS_MS = 30_000;
 
 /** @throws Error naming the address, where it cannot be bound */
 export async function openListener(config: ListenerConfig, deps: ListenerDeps): Promise<OpenListener> {
-  const servers: (Server | TlsServer)[] = [];
+  const servers: Opened[] = [];
   const addresses: { host: string; port: number }[] = [];
   const tls = config.tls === undefined ? undefined : watchCertificate(config.tls, deps);
   try {
     let shared: number | undefined;
     for (const [index, bind] of config.binds.entries()) {
-      const server = makeServer(tls, deps, config.address);
+      const opened = makeServer(tls, deps, config.address);
       // `localhost:0` means one free port on both addresses.
       const port = bind.port === 0 && shared !== undefined ? shared : bind.port;
-      const bound = await listen(server, bind.host, port, config.address).catch((error: unknown) => {
+      const bound = await listen(opened.server, bind.host, port, config.address).catch((error: unknown) => {
         // A machine without IPv6 still has its IPv4 loopback.
         if (index > 0 && isNodeError(error, 'EADDRNOTAVAIL', 'EAFNOSUPPORT')) return undefined;
         throw new Error(`cannot listen on ${config.address} (${bind.host}): ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       });
       if (bound === undefined) continue;
-      servers.push(server);
+      servers.push(opened);
       shared = bound.port;
       addresses.push({ host: bind.host, port: bound.port });
     }
@@ -67,7 +81,12 @@ export async function openListener(config: ListenerConfig, deps: ListenerDeps): 
   };
 }
 
-function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps, address: string): Server | TlsServer {
+interface Opened {
+  readonly server: Server | TlsServer;
+  readonly connects: Connects | undefined;
+}
+
+function makeServer(tls: Certificate | undefined, { handle, attach }: ListenerDeps, address: string): Opened {
   const onRequest: RequestListener = (req, res) => handle(req, res, false);
   const options: ServerOptions = {
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -80,7 +99,10 @@ function makeServer(tls: Certificate | undefined, { handle }: ListenerDeps, addr
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuse(error, socket));
   if (tls !== undefined) tls.onChange((context) => (server as TlsServer).setSecureContext(context));
-  return server;
+  // The event after which node:http reads requests: with TLS, when that stands.
+  const connects = attach?.((socket) => void server.emit(tls === undefined ? 'connection' : 'secureConnection', socket));
+  if (connects !== undefined) server.on('connect', (req, socket, head) => connects.connect(req, socket, head));
+  return { server, connects };
 }
 
 function makeTlsServer(options: TlsServerOptions, onRequest: RequestListener, address: string): TlsServer {
@@ -119,11 +141,17 @@ async function listen(server: Server | TlsServer, host: string, port: number, ad
   });
 }
 
-async function closeServer(server: Server | TlsServer, drainMs: number): Promise<void> {
+async function closeServer({ server, connects }: Opened, drainMs: number): Promise<void> {
   await new Promise<void>((resolve) => {
-    const giveUp = setTimeout(() => server.closeAllConnections(), drainMs);
+    const giveUp = setTimeout(() => {
+      server.closeAllConnections();
+      connects?.end();
+    }, drainMs);
     // A connection whose last answer is out would wait for another request until its keep-alive ends.
-    const letGo = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
+    const letGo = setInterval(() => {
+      server.closeIdleConnections();
+      connects?.letGo();
+    }, IDLE_LOOK_MS);
     server.close(() => {
       clearTimeout(giveUp);
       clearInterval(letGo);

@@ -27,6 +27,8 @@ export const ERROR_STATUS = {
   NOT_FOUND: 404,
   /** An upload chunk that does not begin where the last one ended (spec: 416). */
   RANGE_INVALID: 416,
+  /** A request that came by a connection to another host. */
+  MISDIRECTED: 421,
   MANIFEST_TOO_LARGE: 413,
   BLOB_TOO_LARGE: 413,
   /** Somebody else is writing the same upload. */

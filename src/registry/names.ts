@@ -35,7 +35,8 @@ function looksLikeHost(component: string): boolean {
   return (component.includes('.') || component.includes(':') || component === 'localhost') && isHost(component);
 }
 
-function canonicalHost(host: string): string {
+/** Docker Hub answers by other names than that in names of images. */
+export function canonicalHost(host: string): string {
   return DOCKER_ALIASES.has(host) ? DOCKER : host;
 }
 

@@ -3,7 +3,7 @@
  * Answers challenges as clients do; never retries and follows no redirects.
  */
 import { Readable } from 'node:stream';
-import { Agent, request, type Dispatcher } from 'undici';
+import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { Image } from './images.ts';
 
@@ -12,6 +12,8 @@ export interface ClientOptions {
   readonly ca?: string;
   readonly username?: string;
   readonly password?: string;
+  /** A proxy's URL; then `ca` is for what is behind it. */
+  readonly proxy?: string;
   /** How long an answer may not begin, or a body not go on. */
   readonly timeoutMs?: number;
 }
@@ -41,17 +43,18 @@ const ACCEPT = [
 export class RegistryClient implements AsyncDisposable {
   readonly url: string;
   readonly #options: ClientOptions;
-  readonly #agent: Agent;
+  readonly #agent: Agent | ProxyAgent;
   readonly #authorizations = new Map<string, string>();
 
   constructor(url: string, options: ClientOptions = {}) {
     this.url = url;
     this.#options = options;
-    this.#agent = new Agent({
-      headersTimeout: options.timeoutMs ?? 60_000,
-      bodyTimeout: options.timeoutMs ?? 60_000,
-      ...(options.ca !== undefined && { connect: { ca: options.ca } }),
-    });
+    const timeouts = { headersTimeout: options.timeoutMs ?? 60_000, bodyTimeout: options.timeoutMs ?? 60_000 };
+    const tls = options.ca !== undefined && { ca: options.ca };
+    this.#agent =
+      options.proxy === undefined
+        ? new Agent({ ...timeouts, ...(tls && { connect: tls }) })
+        : new ProxyAgent({ ...timeouts, uri: options.proxy, ...(tls && { requestTls: tls }) });
   }
 
   /** `path` begins with `/`, or is a whole URL as a Location header may give. */
