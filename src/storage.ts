@@ -7,7 +7,7 @@ import type { Config, DiskConfig, StorageConfig, SwiftStorage } from './config/c
 import { digestOfData, isClaimable, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier/events.ts';
 import { DriverError, type Driver } from './drivers/driver.ts';
-import type { Timers } from './workers/timers.ts';
+import { steadyNowMs, type Timers } from './workers/timers.ts';
 
 export interface StorageDeps {
   /** Threads of libuv's pool: half of them may wait for the disk's cache, or reads would wait too. */
@@ -57,6 +57,7 @@ async function behindDisk(driver: Driver, disk: DiskConfig, counts: Pick<DiskEve
 }
 
 async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Driver> {
+  // What is awaited must not end sooner or later when the machine's clock is set.
   switch (storage.driver) {
     case 'memory': {
       const { memoryDriver } = await import('./drivers/memory/memory.ts');
@@ -68,10 +69,10 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
     }
     case 's3': {
       const { openS3 } = await import('./drivers/s3/s3.ts');
-      return await openS3(storage, deps);
+      return await openS3(storage, { ...deps, nowMs: steadyNowMs });
     }
     case 'swift':
-      return await openSwiftStore(storage, deps);
+      return await openSwiftStore(storage, { ...deps, nowMs: steadyNowMs });
   }
 }
 

@@ -5,6 +5,11 @@ export interface Timers {
   after(ms: number, task: () => void): () => void;
 }
 
+/** Milliseconds since the epoch when the process began, and counted on from there: no change of the machine's clock moves it. */
+export function steadyNowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
 /** The process's own. A pending task keeps the process alive: whoever closes cancels. */
 export const systemTimers: Timers = {
   after(ms, task) {
