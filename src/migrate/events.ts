@@ -3,6 +3,8 @@ import type { Digest } from '../oci/digest.ts';
 import type { Name } from '../oci/name.ts';
 
 export type ProblemKind =
+  /** No repository at all, or none that is wanted: the wrong place, or the wrong words, rather than an empty registry. */
+  | 'nothing-found'
   /** Not a name here: too long, or one that means something else. */
   | 'name-unsupported'
   | 'repository-unreadable'

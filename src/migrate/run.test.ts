@@ -166,6 +166,7 @@ describe('a store of Distribution', () => {
   test('is taken as far as it is wanted', async () => {
     fill();
     await writeDistribution(source, registry);
+    expect((await migrate('move', { wanted: () => false })).problems).toEqual([`nothing-found ${DISTRIBUTION_ROOT}`]);
     expect((await migrate('move', { wanted: (name) => name.endsWith('/tool') })).counts).toMatchObject({ repositories: 1, tags: 1 });
     expect(await contentOf(target).manifests.tagNames(repoOf('org/app'))).toEqual([]);
   });
@@ -404,6 +405,10 @@ describe('what arrived is looked at', () => {
   async function spoilBlob(digest: Digest, bytes: Buffer): Promise<void> {
     for (const key of await keysOf(target, keys.generations(digest))) await target.put(key, bytes);
   }
+});
+
+test.each(['dry-run', 'move', 'verify'] as const)('where there is no registry, a %s does not say that all is well', async (mode) => {
+  expect((await migrate(mode)).problems).toEqual([`nothing-found ${DISTRIBUTION_ROOT}`]);
 });
 
 test('a run that dies anywhere is gone on with by the next, which copies nothing that stands', async () => {

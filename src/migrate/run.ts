@@ -48,6 +48,6 @@ export async function runMigration(options: RunOptions): Promise<Counts> {
         return verifier({ counts, tell, signal, content: mode.content, view: mode.view, reads: blobsAtOnce });
     }
   };
-  await walk({ old, store, nameOf, wanted, maxManifestBytes, counts, tell }, handlers());
+  await walk({ old, root, store, nameOf, wanted, maxManifestBytes, counts, tell }, handlers());
   return counts;
 }

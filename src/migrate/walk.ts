@@ -34,6 +34,8 @@ export interface Handler {
 
 export interface WalkDeps {
   readonly old: OldRegistry;
+  /** Before everything of the source's, in messages. */
+  readonly root: string;
   readonly store: SourceStore;
   /** The name here of a repository there, or why it can have none. */
   readonly nameOf: (path: string) => { readonly name: Name } | { readonly problem: string };
@@ -59,7 +61,9 @@ export async function walk(deps: WalkDeps, handler: Handler): Promise<void> {
   const blobs = new DigestSet();
   /** Which spelling of a name came first. */
   const spellings = new Map<Name, string>();
+  let seen = 0;
   await eachFrom(old.repositories(), REPOSITORIES, async (path) => {
+    seen++;
     const named = deps.nameOf(path);
     if ('problem' in named) return report(deps, { kind: 'name-unsupported', repository: path, message: named.problem });
     if (!deps.wanted(named.name)) return;
@@ -68,6 +72,8 @@ export async function walk(deps: WalkDeps, handler: Handler): Promise<void> {
     counts.repositories++;
     await new RepositoryWalk(deps, handler, { path, name: named.name, before, limiter, blobs }).run();
   });
+  if (seen === 0) report(deps, { kind: 'nothing-found', repository: deps.root, message: 'there is no repository below it: is this where that registry keeps its images (rootdirectory, prefix, container or bucket)?' });
+  else if (counts.repositories + counts.problems === 0) report(deps, { kind: 'nothing-found', repository: deps.root, message: `none of its ${seen} repositories is asked for` });
 }
 
 export function report(deps: Pick<WalkDeps, 'counts' | 'tell'>, problem: Problem): void {
