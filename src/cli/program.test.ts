@@ -47,7 +47,8 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['migrate', '--from', 'x', '--only', 'docker.io/nginx'], 'expected docker.io/library/nginx'],
     [['migrate', '--from', 'x', '--view', 'Main'], '--view: invalid view "Main"'],
     [['migrate', '--from', 'x', '-c', 'two-hosts.yaml'], 'say with --host which one'],
-    [['client-config'], "required option '--for <clients>' not specified"],
+    [['client-config'], 'which clients? --for docker, buildkit'],
+    [['client-config', 'apply', '--root', '/nowhere'], 'which clients? --for docker, buildkit'],
     [['client-config', '--for', 'docker,rkt'], '--for rkt: expected docker, buildkit, containers'],
     [['client-config', '--for', 'docker', '--registry', 'localhost:5000'], '--registry localhost:5000: expected http(s)://host[:port]'],
     [['client-config', '--for', 'containers', '--upstreams', 'docker.io,hub'], '--upstreams hub: expected a registry host'],
@@ -76,6 +77,8 @@ test.each([
   [['prune', '--help']],
   [['migrate', '--help']],
   [['client-config', '--help']],
+  [['client-config', 'apply', '--help']],
+  [['client-config', 'revert', '--help']],
   [['version', '--help']],
   [['help', 'serve']],
 ])('%j prints help with examples', async (args) => {

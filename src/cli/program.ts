@@ -32,6 +32,7 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .helpCommand('help [command]', 'show help for a command')
     .showHelpAfterError('(--help says more)')
     .configureOutput({ writeOut: (text) => world.output.result(text.trimEnd()), writeErr: (text) => world.output.note(text.trimEnd()) })
+    .enablePositionalOptions() // client-config and its own commands have options of the same names
     .exitOverride()
     .addHelpText('after', examples('umbra serve', 'umbra serve -c /etc/umbra/umbra.yaml', 'umbra config explain'));
 
@@ -142,11 +143,9 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     )
     .action(async (options) => exit(await (await import('./commands/migrate.ts')).migrateRegistry(options, world)));
 
+  const clientConfig = program.command('client-config');
   forClients(
-    program
-      .command('client-config')
-      .enablePositionalOptions()
-      .description('Print what docker, podman, containerd and others must be told so that they ask Umbra first for images by their own names.'),
+    clientConfig.description('Print what docker, podman, containerd and others must be told so that they ask Umbra first for images by their own names.'),
   )
     .addHelpText(
       'after',
@@ -157,6 +156,21 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
       ),
     )
     .action(async (options) => exit(await (await import('./commands/client-config.ts')).printClientConfig(options, world)));
+
+  onMachine(forClients(clientConfig.command('apply').description('Write it into this machine’s files, beside what is there, and remember what that was.')))
+    .addHelpText(
+      'after',
+      examples(
+        'umbra client-config apply --for docker,containers --dry-run',
+        'umbra client-config apply --for containerd --registry https://registry.example.org --ca ca.pem --strict --restart',
+        'umbra client-config apply --for docker,buildkit,containers --registry https://zuul-jobs.buildset-registry:5000 --ca ca.crt --username zuul --password-file pw --restart',
+      ),
+    )
+    .action(async (options) => exit(await (await import('./commands/client-config.ts')).applyClientConfig(options, world)));
+
+  onMachine(clientConfig.command('revert').description('Take out of this machine’s files what apply wrote, and put back what was there.').option(...JSON_FLAG))
+    .addHelpText('after', examples('umbra client-config revert --dry-run', 'umbra client-config revert --restart'))
+    .action(async (options) => exit(await (await import('./commands/client-config.ts')).revertClientConfig(options, world)));
 
   program
     .command('version')
@@ -171,7 +185,7 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
 /** What describes clients and how they reach Umbra. */
 function forClients(command: Command): Command {
   return command
-    .requiredOption('--for <clients>', 'docker, buildkit, containers (podman, buildah, skopeo), containerd, cri-o or kubernetes; several with commas')
+    .option('--for <clients>', 'docker, buildkit, containers (podman, buildah, skopeo), containerd, cri-o or kubernetes; several with commas')
     .option('--registry <url>', "Umbra, as the clients reach it (default: the configuration's first listener, http://localhost:5000)")
     .option('--view <view>', 'the view that they see (default: what the listener says)')
     .option('--upstreams <hosts>', "registries whose images are asked of Umbra, with commas (default: the configuration's)")
@@ -182,6 +196,14 @@ function forClients(command: Command): Command {
     .option('--password-file <file>', 'a file that holds the password')
     .option(...CONFIG_FLAG)
     .option(...JSON_FLAG);
+}
+
+/** What describes a machine whose files are written. */
+function onMachine(command: Command): Command {
+  return command
+    .option('--root <folder>', 'the folder that holds the machine’s files, such as that of an image (default: /)')
+    .option('--dry-run', 'say what would be written; write nothing')
+    .option('--restart', 'restart or reload the services that must be, by systemctl');
 }
 
 function examples(...lines: readonly string[]): string {

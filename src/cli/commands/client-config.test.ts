@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -61,5 +61,31 @@ describe('client-config', () => {
 
   test('says what a client cannot be told', async () => {
     expect(await umbra('client-config', '--for', 'buildkit', '--strict')).toMatchObject({ code: 1, stdout: '', stderr: 'umbra: BuildKit has no strict mode: it asks upstream last, whatever its file says\n' });
+  });
+});
+
+describe('client-config apply and revert', () => {
+  test('say what became of each file, in words and in JSON', async () => {
+    const root = join(cwd, 'root');
+    const words = (...more: string[]): Promise<object> => umbra('client-config', ...more, '--root', root);
+    expect(await words('apply', '--for', 'containers', '--upstreams', 'quay.io')).toEqual({ code: 0, stdout: 'create /etc/containers/registries.conf.d/900-umbra.conf\n', stderr: '' });
+    expect(await words('apply', '--for', 'containers', '--upstreams', 'quay.io')).toEqual({ code: 0, stdout: 'nothing to do: these clients are told so already\n', stderr: '' });
+    expect(await words('revert', '--dry-run')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^remove \S+900-umbra\.conf\n {2}- # Written by/) as string });
+    const json = await umbra('client-config', 'revert', '--root', root, '--json');
+    expect(JSON.parse(json.stdout)).toEqual({ ok: true, dryRun: false, files: [{ path: '/etc/containers/registries.conf.d/900-umbra.conf', action: 'remove' }], refusals: [], services: [], notes: [] });
+    expect(await words('revert')).toEqual({ code: 0, stdout: 'nothing to revert\n', stderr: '' });
+  });
+
+  test('say what they cannot do, and print no password', async () => {
+    const root = join(cwd, 'other');
+    writeFileSync(join(cwd, 'password'), 'hunter2');
+    mkdirSync(join(root, 'etc/docker'), { recursive: true });
+    writeFileSync(join(root, 'etc/docker/daemon.json'), '{"registry-mirrors": 1}');
+    const args = ['client-config', 'apply', '--root', root, '--for', 'docker,containerd', '--username', 'ci', '--password-file', 'password'];
+    expect(await umbra(...args)).toEqual({ code: 1, stdout: '', stderr: 'umbra: /etc/docker/daemon.json: "registry-mirrors" is no list of strings: mend it first\n' });
+    writeFileSync(join(root, 'etc/docker/daemon.json'), '{}');
+    const { code, stdout } = await umbra(...args, '--dry-run');
+    expect([code, stdout]).toEqual([0, expect.stringContaining('hosts.toml (it holds a login, so its lines are not shown)')]);
+    expect(stdout).not.toContain(Buffer.from('ci:hunter2').toString('base64'));
   });
 });

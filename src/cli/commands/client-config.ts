@@ -1,6 +1,12 @@
 /** `umbra client-config`: what a machine's clients must be told to ask Umbra, printed, or written and taken back. */
 import { readFileSync } from 'node:fs';
 import { resolve as resolvePath } from 'node:path';
+import process from 'node:process';
+import { applyConfig, revertConfig } from '../../client-config/machine/apply.ts';
+import type { Machine, Outcome } from '../../client-config/machine/apply.ts';
+import { Disk } from '../../client-config/machine/disk.ts';
+import { thisSystemd } from '../../client-config/machine/services.ts';
+import { actionOf, formatWork } from '../../client-config/machine/summary.ts';
 import { ANY_MACHINE, CLIENTS, Refused, parseRegistry } from '../../client-config/request.ts';
 import type { ClientName, RegistryAddress, Request } from '../../client-config/request.ts';
 import { plan } from '../../client-config/plan.ts';
@@ -15,7 +21,7 @@ import type { World } from '../world.ts';
 
 export interface ClientConfigOptions {
   /** Clients, with commas between them. */
-  readonly for: string;
+  readonly for?: string;
   readonly config?: string;
   readonly view?: string;
   readonly registry?: string;
@@ -38,6 +44,46 @@ export async function printClientConfig(options: ClientConfigOptions, world: Wor
   });
 }
 
+export interface MachineOptions {
+  /** Of the machine's files, if not /. */
+  readonly root?: string;
+  readonly dryRun?: boolean;
+  readonly restart?: boolean;
+  readonly json?: boolean;
+}
+
+export async function applyClientConfig(options: ClientConfigOptions & MachineOptions, world: World): Promise<number> {
+  return orUsage(world, async () => {
+    const { clients, request } = await understand(options, world);
+    return tell(applyConfig(machineOf(options, world), clients, request, options.dryRun === true), 'nothing to do: these clients are told so already', options, world);
+  });
+}
+
+export async function revertClientConfig(options: MachineOptions, world: World): Promise<number> {
+  return orUsage(world, () => Promise.resolve(tell(revertConfig(machineOf(options, world), options.dryRun === true), 'nothing to revert', options, world)));
+}
+
+function machineOf({ root = '/', restart = false }: MachineOptions, world: World): Machine {
+  const disk = new Disk(resolvePath(world.cwd, root));
+  return {
+    disk,
+    owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
+    telling: { live: disk.root === '', restart, systemd: thisSystemd(world.env) },
+  };
+}
+
+function tell({ work, refusals, services, notes, ok }: Outcome, nothing: string, { json = false, dryRun = false }: MachineOptions, { output }: World): number {
+  if (json) {
+    output.result(formatJson({ ok, dryRun, files: work.map((one) => ({ path: one.path, action: actionOf(one) })), refusals, services, notes }));
+    return ok ? EXIT.ok : EXIT.failed;
+  }
+  for (const refusal of refusals) output.note(`umbra: ${refusal}`);
+  const lines = [...work.map((one) => (dryRun ? formatWork(one) : `${actionOf(one)} ${one.path}`)), ...services.map((line) => `then ${line}`), ...notes.map((note) => `note: ${note}`)];
+  if (work.length + services.length > 0) output.result(lines.join('\n'));
+  else if (refusals.length === 0) output.result(nothing);
+  return ok ? EXIT.ok : EXIT.failed;
+}
+
 /** Something on the command line is wrong; the message names it. */
 class UsageError extends Error {}
 
@@ -56,6 +102,7 @@ async function orUsage(world: World, command: () => Promise<number>): Promise<nu
 }
 
 async function understand(options: ClientConfigOptions, world: World): Promise<{ readonly clients: readonly ClientName[]; readonly request: Request }> {
+  if (options.for === undefined) throw new UsageError(`which clients? --for ${CLIENTS.join(', ')}`);
   const clients = [...new Set(options.for.split(','))].map((word) => {
     const client = CLIENTS.find((name) => name === word);
     if (client === undefined) throw new UsageError(`--for ${word}: expected ${CLIENTS.join(', ')}`);
