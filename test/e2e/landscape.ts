@@ -16,7 +16,9 @@ import { Umbra, type UmbraOptions } from './umbra.ts';
 export interface LandscapeOptions {
   /** Given the authority and the folder, the rest of Umbra's configuration. `upstreams` are added. */
   readonly config?: (authority: Authority, dir: string) => UmbraOptions['config'] | Promise<UmbraOptions['config']>;
-  /** What is said of both upstreams beside their address. */
+  /** More upstreams than docker.io and quay.io, by host. */
+  readonly also?: readonly string[];
+  /** What is said of all upstreams beside their address. */
   readonly upstream?: Readonly<Record<string, unknown>>;
   /** A command that runs Umbra given after it. */
   readonly wrapper?: (dir: string) => readonly string[];
@@ -57,6 +59,7 @@ export async function buildLandscape(options: LandscapeOptions = {}): Promise<La
   const access = await options.hubAuth?.(authority, stack);
   const hub = stack.use(await DockerRegistry.start({ dir: join(dir, 'hub'), authority, ...(access && { auth: access.auth }) }));
   const quay = stack.use(await DockerRegistry.start({ dir: join(dir, 'quay'), authority }));
+  const others = await Promise.all((options.also ?? []).map(async (host) => [host, stack.use(await DockerRegistry.start({ dir: join(dir, host), authority }))] as const));
   const login = access && { username: access.username, password: access.password };
   const umbra = stack.use(
     await Umbra.start({
@@ -65,17 +68,17 @@ export async function buildLandscape(options: LandscapeOptions = {}): Promise<La
       config: {
         upstreams: {
           'docker.io': { url: hub.url, ca: authority.certFile, ...login, ...options.upstream },
-          'quay.io': { url: quay.url, ca: authority.certFile, ...options.upstream },
+          ...Object.fromEntries([['quay.io', quay] as const, ...others].map(([host, { url }]) => [host, { url, ca: authority.certFile, ...options.upstream }])),
         },
         ...(await options.config?.(authority, dir)),
       },
     }),
   );
   const client = stack.use(new RegistryClient(umbra.url, { ca: authority.pem }));
-  const publishers = {
-    'docker.io': stack.use(new RegistryClient(hub.url, { ca: authority.pem, ...login })),
-    'quay.io': stack.use(new RegistryClient(quay.url, { ca: authority.pem })),
-  };
+  const publishers = new Map<string, RegistryClient>([
+    ['docker.io', stack.use(new RegistryClient(hub.url, { ca: authority.pem, ...login }))],
+    ...[['quay.io', quay] as const, ...others].map(([host, { url }]) => [host, stack.use(new RegistryClient(url, { ca: authority.pem }))] as const),
+  ]);
   const owned = stack.move();
   return {
     dir,
@@ -85,9 +88,10 @@ export async function buildLandscape(options: LandscapeOptions = {}): Promise<La
     umbra,
     client,
     async publish(name, tag, image) {
-      const [, host, path = ''] = /^(docker\.io|quay\.io)\/(.+)$/.exec(name) ?? [];
-      if (host !== 'docker.io' && host !== 'quay.io') throw new Error(`${name} is of neither upstream`);
-      await publishers[host].push(path, tag, image);
+      const slash = name.indexOf('/');
+      const publisher = publishers.get(name.slice(0, slash));
+      if (publisher === undefined) throw new Error(`${name} is of no upstream`);
+      await publisher.push(name.slice(slash + 1), tag, image);
     },
     use: (resource) => owned.use(resource),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

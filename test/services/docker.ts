@@ -11,6 +11,10 @@ export interface DockerOptions {
   readonly mirrors?: readonly string[];
   /** Authorities that it trusts instead of the system's. */
   readonly caFile?: string;
+  /** The URL of a proxy, as its environment names it. */
+  readonly proxy?: string;
+  /** Authorities that it trusts for one registry, as PEM by the registry's host: what /etc/docker/certs.d has. */
+  readonly registryCas?: Readonly<Record<string, string>>;
   /** The user's logins, by registry: for Docker Hub `https://index.docker.io/v1/`. */
   readonly logins?: Readonly<Record<string, { readonly username: string; readonly password: string }>>;
 }
@@ -39,9 +43,16 @@ export class Docker implements AsyncDisposable {
       { auth: Buffer.from(`${username}:${password}`).toString('base64') },
     ]);
     await writeFile(join(home, 'config.json'), JSON.stringify({ auths: Object.fromEntries(auths) }));
+    for (const [host, pem] of Object.entries(options.registryCas ?? {})) {
+      await mkdir(join(options.dir, 'certs.d', host), { recursive: true });
+      await writeFile(join(options.dir, 'certs.d', host, 'ca.crt'), pem);
+    }
     const daemon = await Daemon.start({
       command: [join(import.meta.dirname, 'dockerd'), options.dir],
-      ...(options.caFile !== undefined && { env: { SSL_CERT_FILE: options.caFile } }),
+      env: {
+        ...(options.caFile !== undefined && { SSL_CERT_FILE: options.caFile }),
+        ...(options.proxy !== undefined && { HTTPS_PROXY: options.proxy, HTTP_PROXY: options.proxy }),
+      },
       ready: (output) => output.includes('API listen on'),
     });
     return new Docker(daemon, socket, home);
