@@ -130,6 +130,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     hear: (handler) => group.subscribe('wrong password', (guess) => handler(guess as Guess)), // what `tell` broadcasts
   };
   const auth = await createAuth(config, { nowMs, randomBytes, log, peers });
+  closing.push(() => auth.close());
   const health = createHealth({ check: async (signal) => void (await Promise.all(stores.all.map(({ driver }) => (driver === images.driver ? checkImages : writable)(driver, { signal })))), failed: (error) => log.warn({ error }, 'not ready: the storage cannot be used'), nowMs });
   const pool = new BufferPool({ maxBytes: Math.floor(memory * POOL_SHARE), idleMs: POOL_IDLE_MS, timers });
   closing.push(() => pool.close());

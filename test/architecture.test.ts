@@ -22,7 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   views: ['content', 'config', 'oci'],
   upstream: ['drivers', 'workers', 'tls', 'config', 'oci'],
   registry: ['views', 'content', 'upstream', 'drivers', 'config', 'oci'],
-  auth: ['config', 'oci'],
+  // `openstack` for Keystone, and for how an authentication service is asked.
+  auth: ['openstack', 'config', 'oci'],
   // Of servers' certificates and the authority that signs them; `config` for how files are made.
   certificates: ['config'],
   observe: ['drivers', 'workers', 'config', 'oci'],

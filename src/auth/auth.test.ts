@@ -32,7 +32,7 @@ afterEach(() => rm(folder, { recursive: true }));
 const note = (fields: object, message: string): void => void (logged += `${message} ${JSON.stringify(fields)}\n`);
 const start = (auth: Partial<Config['auth']> = {}): Promise<Auth> =>
   createAuth(
-    { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], ...auth } },
+    { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], oidc: [], ...auth } },
     { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note }, peers: undefined },
   );
 const toName = (spelling: string): { name: Name; view: undefined } => ({ name: makeName('docker.io', spelling), view: undefined });

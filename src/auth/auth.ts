@@ -9,6 +9,7 @@ import { openHtpasswd } from './htpasswd.ts';
 import type { Identity } from './identity.ts';
 import { openKeyFile } from './key.ts';
 import { createLogins } from './logins.ts';
+import { createOidc } from './oidc/oidc.ts';
 import { createPasswords } from './password.ts';
 import { pingNeedsChallenge, refuse, type Refusal, type Wanted } from './refusal.ts';
 import type { AuthLog } from './reloaded-file.ts';
@@ -37,6 +38,7 @@ export interface Auth {
   gate(listener: { readonly mirror: boolean }): Gate;
   /** Takes the key file and the htpasswd file as they stand; changes are noticed without it, within a second or so. */
   reload(): Promise<void>;
+  close(): Promise<void>;
 }
 
 export interface AuthDeps {
@@ -62,7 +64,8 @@ export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): 
     deps.log.warn({}, `auth.secret is shorter than ${FEW_CHARACTERS} characters: whoever guesses it can make tokens`);
   }
   const tokens = createTokens({ keys, nowMs: deps.nowMs });
-  const logins = createLogins({ users, throttle: createThrottle(deps), idleThrottle: createThrottle({ ...deps, peers: undefined }) });
+  const oidc = auth.oidc.length === 0 ? undefined : createOidc(auth.oidc, deps);
+  const logins = createLogins({ users, oidc, throttle: createThrottle(deps), idleThrottle: createThrottle({ ...deps, peers: undefined }) });
   const open = rules.anonymousPushes && !logins.any;
   const issueToken = createTokenService({ tokens, users, logins, rules, open });
 
@@ -80,6 +83,9 @@ export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): 
     async reload() {
       await keys.reload();
       await users.reload();
+    },
+    async close() {
+      await oidc?.close();
     },
   };
 }

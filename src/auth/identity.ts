@@ -4,6 +4,7 @@
 import type { UserAccess } from '../config/config.ts';
 import type { RegistryError } from '../oci/errors.ts';
 import type { ViewId } from '../oci/name.ts';
+import type { Grant } from './rules.ts';
 
 /** A token's leave to do something with one name in one view; `catalog` in the place of a name is the catalogue. */
 export interface TokenGrant {
@@ -26,7 +27,8 @@ export interface TokenIdentity {
 export interface UserIdentity {
   readonly kind: 'user';
   readonly name: string;
-  readonly access: UserAccess;
+  /** A level, which rules may narrow; or what came with the login, where another service vouches for the user. */
+  readonly access: UserAccess | readonly Grant[];
 }
 
 export interface AnonymousIdentity {

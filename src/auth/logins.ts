@@ -2,9 +2,11 @@
  * Whom a name and a password belong to: asks those who can know, and slows down whoever guesses. Refuses nobody: what
  * comes of credentials that are nobody's is for the caller to say.
  */
+import type { Secret } from '../config/config.ts';
 import { RegistryError, hasCode } from '../oci/errors.ts';
 import type { Credentials } from './credentials.ts';
 import { ANONYMOUS, type AnonymousIdentity, type StrangerIdentity } from './identity.ts';
+import type { Oidc } from './oidc/oidc.ts';
 import type { Throttle } from './throttle.ts';
 import type { User, Users } from './users.ts';
 
@@ -25,10 +27,14 @@ export interface Logins {
   /** False where nobody can log in at all. */
   readonly any: boolean;
   logIn(credentials: LoginCredentials, context: LoginContext): Promise<Login>;
+  /** Whom an ID token is of, that comes as such. */
+  exchange(token: Secret): Promise<Login>;
 }
 
 export interface LoginsDeps {
   readonly users: Users;
+  /** Undefined: there are no issuers. */
+  readonly oidc: Oidc | undefined;
   readonly throttle: Throttle;
   /** For credentials that came along idly: otherwise, they could be tried out with pulls, without bound. */
   readonly idleThrottle: Throttle;
@@ -36,13 +42,15 @@ export interface LoginsDeps {
 
 const WRONG: StrangerIdentity = { kind: 'stranger', problem: 'wrong user name or password' };
 
-export function createLogins({ users, throttle, idleThrottle }: LoginsDeps): Logins {
+export function createLogins({ users, oidc, throttle, idleThrottle }: LoginsDeps): Logins {
   return {
-    any: users.any,
+    any: users.any || oidc !== undefined,
     async logIn(credentials, { address, idle }) {
       if (credentials.kind === 'none') return ANONYMOUS;
       if (credentials.kind === 'malformed') return { kind: 'stranger', problem: credentials.problem };
       const { user: name, password } = credentials;
+      const vouched = await oidc?.check(password);
+      if (vouched?.kind === 'user') return vouched;
       const guess = { user: name, address };
       const counted = idle ? idleThrottle : throttle;
       const waitMs = counted.waitMs(guess);
@@ -50,6 +58,8 @@ export function createLogins({ users, throttle, idleThrottle }: LoginsDeps): Log
       try {
         const user = await users.check(name, password);
         if (user === undefined) {
+          // An ID token that does not hold is no guess; it may still have been the password of a user of ours.
+          if (vouched !== undefined) return vouched;
           counted.failed(guess, password);
           return WRONG;
         }
@@ -59,6 +69,9 @@ export function createLogins({ users, throttle, idleThrottle }: LoginsDeps): Log
         if (!hasCode(error, 'TOOMANYREQUESTS')) throw error;
         return undecided(error);
       }
+    },
+    async exchange(token) {
+      return (await oidc?.check(token)) ?? { kind: 'stranger', problem: 'the token is not of an issuer that is known here' };
     },
   };
 }

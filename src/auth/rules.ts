@@ -7,17 +7,18 @@
  *    may do is the sum of those rules, and `access` no longer counts. Rules that forget something shut somebody out,
  *    which shows, instead of leaving something open, which does not. `anonymous` has only the rules for `anonymous`.
  * 3. Whatever anonymous may do, everybody may.
- * 4. Users with `access: admin` may do everything everywhere; rules do not bind them.
- * 5. In a rule, each of pull, push, delete and admin is only itself. A rule without `views` covers all views but
+ * 4. Whom another service vouches for (OIDC), has the grants that came with the login, and those of the rules for `*`.
+ * 5. Users with `access: admin` may do everything everywhere; rules do not bind them.
+ * 6. In a rule, each of pull, push, delete and admin is only itself. A rule without `views` covers all views but
  *    `approved` and `upstream`; these two are only ever covered by a rule that spells them out, not by a pattern.
  */
-import type { Action, AnonymousAccess, RuleConfig, UserAccess } from '../config/config.ts';
+import type { Action, AnonymousAccess, GrantConfig, RuleConfig, UserAccess } from '../config/config.ts';
 import type { Name, ViewId } from '../oci/name.ts';
 import { ACTION_BITS } from './action.ts';
 import type { Identity } from './identity.ts';
 import { compilePattern, namePatternProblem, viewPatternProblem } from './pattern.ts';
 
-interface Grant {
+export interface Grant {
   /** Bits of `action.ts`. */
   readonly actions: number;
   /** Whether every name is covered. */
@@ -66,6 +67,7 @@ export function compileRules(config: { readonly anonymous: AnonymousAccess; read
   const anonymous: Rights = byWho.get('anonymous') ?? LEVELS[config.anonymous];
   const everybody = byWho.get('*') ?? [];
   const named = new Map([...byWho].map(([who, own]): [string, Rights] => [who, [...own, ...everybody, ...anonymous]]));
+  const shared: Rights = [...everybody, ...anonymous];
   const level = (access: UserAccess): Rights => [...(everybody.length > 0 ? everybody : LEVELS[access]), ...anonymous];
   const levels: Readonly<Record<UserAccess, Rights>> = { pull: level('pull'), push: level('push'), admin: LEVELS.admin };
   const rightsOf = (name: string, access: UserAccess): Rights => (access === 'admin' ? levels.admin : (named.get(name) ?? levels[access]));
@@ -77,7 +79,8 @@ export function compileRules(config: { readonly anonymous: AnonymousAccess; read
         case 'anonymous':
           return allows(anonymous, bit, view, name);
         case 'user':
-          return allows(rightsOf(identity.name, identity.access), bit, view, name);
+          if (typeof identity.access === 'string') return allows(rightsOf(identity.name, identity.access), bit, view, name);
+          return allows(identity.access, bit, view, name) || allows(shared, bit, view, name);
         case 'token':
           for (const grant of identity.grants) if ((grant.actions & bit) !== 0 && grant.name === name && grant.view === view) return true;
           return false;
@@ -93,7 +96,8 @@ export function compileRules(config: { readonly anonymous: AnonymousAccess; read
         case 'stranger':
           return pullsAll(anonymous, view);
         case 'user':
-          return pullsAll(rightsOf(identity.name, identity.access), view);
+          if (typeof identity.access === 'string') return pullsAll(rightsOf(identity.name, identity.access), view);
+          return pullsAll(identity.access, view) || pullsAll(shared, view);
         case 'token':
           return identity.grants.some((grant) => grant.name === 'catalog' && grant.view === view);
         case 'invalid':
@@ -116,6 +120,11 @@ function pullsAll(rights: Rights, view: ViewId): boolean {
 
 function compileRule(rule: RuleConfig, key: string): Grant {
   if (rule.who === '') throw new Error(`${key}.who is empty: expected a user, "anonymous" or "*"`);
+  return compileGrant(rule, key);
+}
+
+/** @param key of the rule, for messages. @throws Error saying what was expected, where it could never apply */
+export function compileGrant(rule: GrantConfig, key: string): Grant {
   if (rule.may.length === 0) throw new Error(`${key}.may is empty: expected some of pull, push, delete, admin`);
   const names = compileAny(rule.names, `${key}.names`, namePatternProblem);
   const coversView = rule.views === undefined ? ordinaryView : compileViews(rule.views, `${key}.views`);

@@ -6,6 +6,7 @@
  * Hub credentials to its mirrors). Wrong credentials with anything else, a login included, are UNAUTHORIZED.
  * The `service` parameter is not looked at: every token is for this registry.
  */
+import { Secret } from '../config/config.ts';
 import { RegistryError } from '../oci/errors.ts';
 import type { ViewId } from '../oci/name.ts';
 import { ACTION_BITS, tokenActionBits, tokenActionList } from './action.ts';
@@ -15,7 +16,7 @@ import { ANONYMOUS, type Identity, type TokenGrant } from './identity.ts';
 import type { Login, LoginContext, Logins } from './logins.ts';
 import type { Rules } from './rules.ts';
 import { parseScopes, type Scope, type ToName } from './scopes.ts';
-import { ACCESS_SECONDS, type Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 import type { User, Users } from './users.ts';
 
 export interface TokenRequest {
@@ -40,7 +41,13 @@ export interface TokenAnswer {
   /** What was granted, in the client's spelling. */
   readonly scope: string;
   readonly refresh_token?: string;
+  /** Both for a token exchange (RFC 8693 section 2.2.1). */
+  readonly token_type?: string;
+  readonly issued_token_type?: string;
 }
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 
 export interface TokenServiceDeps {
   readonly tokens: Tokens;
@@ -66,15 +73,16 @@ export function createTokenService(deps: TokenServiceDeps): IssueToken {
     if (user === undefined) refuseUseless(considered, deps);
 
     const grants = considered.filter(({ allowed }) => allowed !== 0).map(grantOf);
-    const { token, issuedAtSeconds } = await tokens.issueAccess({ subject: user?.name, view, grants });
+    const { token, issuedAtSeconds, lifeSeconds } = await tokens.issueAccess({ subject: user?.name, view, grants, endsMs: user?.endsMs });
     const refresh = user !== undefined && wantsRefresh(parameters) ? await refreshToken(user, tokens) : undefined;
     return {
       token,
       access_token: token,
-      expires_in: ACCESS_SECONDS,
+      expires_in: lifeSeconds,
       issued_at: new Date(issuedAtSeconds * 1000).toISOString(),
       scope: considered.map(spell).filter((text) => text !== '').join(' '),
       ...(refresh === undefined ? {} : { refresh_token: refresh }),
+      ...(parameters.get('grant_type') === TOKEN_EXCHANGE ? { token_type: 'Bearer', issued_token_type: ACCESS_TOKEN } : {}),
     };
   };
 }
@@ -112,6 +120,8 @@ async function logInWith({ authorization, parameters }: TokenRequest, { tokens, 
   switch (parameters.get('grant_type')) {
     case 'password':
       return logins.logIn(passwordCredentials(parameters.get('username') ?? '', parameters.get('password') ?? ''), context);
+    case TOKEN_EXCHANGE:
+      return logins.exchange(new Secret(parameters.get('subject_token') ?? ''));
     case 'refresh_token':
       return refreshed(parameters.get('refresh_token') ?? '', tokens, users);
     case null: {
@@ -119,7 +129,7 @@ async function logInWith({ authorization, parameters }: TokenRequest, { tokens, 
       return credentials.kind === 'bearer' ? NO_TRADE : logins.logIn(credentials, context);
     }
     default:
-      throw new RegistryError('PARAMETER_INVALID', 'unsupported grant_type: expected password or refresh_token');
+      throw new RegistryError('PARAMETER_INVALID', `unsupported grant_type: expected password, refresh_token or ${TOKEN_EXCHANGE}`);
   }
 }
 

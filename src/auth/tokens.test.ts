@@ -62,6 +62,16 @@ describe('an access token', () => {
     }), { numRuns: 30 });
   });
 
+  test.each([[3600, ACCESS_SECONDS], [200.9, 200], [61, 61], [60, 60], [10, 60], [-10, 60]])('ends with the credentials it is for, which have %d s left, but not before clients can use it: %d s', async (leftSeconds, lifeSeconds) => {
+    const tokens = tokensWith(keysOf(newKey('k1')));
+    const issued = await tokens.issueAccess({ subject: 'ci', view: MAIN, grants: [], endsMs: clockMs + leftSeconds * 1000 });
+    expect(issued.lifeSeconds).toBe(lifeSeconds);
+    clockMs += lifeSeconds * 1000 - 1;
+    expect(await tokens.verifyAccess(issued.token)).toMatchObject({ kind: 'token' });
+    clockMs += 1;
+    expect(await tokens.verifyAccess(issued.token)).toMatchObject({ kind: 'invalid' });
+  });
+
   test('is verified at once the second time, until it expires', async () => {
     const tokens = tokensWith(keysOf(newKey('k1')));
     const { token } = await tokens.issueAccess(REQUEST);

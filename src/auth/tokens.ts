@@ -16,8 +16,9 @@ import { SERVICE } from './challenge.ts';
 import type { InvalidIdentity, TokenGrant, TokenIdentity } from './identity.ts';
 import { macOf, type Keys, type SigningKey } from './key.ts';
 
-/** Docker's clients take anything below 60 for 60. */
 export const ACCESS_SECONDS = 300;
+/** Docker's clients take anything below for this. */
+const LEAST_SECONDS = 60;
 /** How long `docker login` holds without the password being given again. */
 export const REFRESH_SECONDS: number = 30 * 24 * 3600;
 
@@ -25,11 +26,14 @@ export interface AccessRequest {
   readonly subject: string | undefined;
   readonly view: ViewId;
   readonly grants: readonly TokenGrant[];
+  /** When the credentials end that it was issued for: it ends then, but no earlier than clients can cope with. */
+  readonly endsMs?: number | undefined;
 }
 
 export interface IssuedToken {
   readonly token: string;
   readonly issuedAtSeconds: number;
+  readonly lifeSeconds: number;
 }
 
 export interface Refresher {
@@ -103,7 +107,7 @@ export function createTokens({ keys, nowMs }: { readonly keys: Keys; readonly no
       .setIssuedAt(issuedAtSeconds)
       .setExpirationTime(issuedAtSeconds + lifeSeconds)
       .sign(key.secret);
-    return { token, issuedAtSeconds };
+    return { token, issuedAtSeconds, lifeSeconds };
   };
   const verify = async (token: string): Promise<TokenIdentity | InvalidIdentity> => {
     try {
@@ -119,10 +123,11 @@ export function createTokens({ keys, nowMs }: { readonly keys: Keys; readonly no
   };
 
   return {
-    async issueAccess({ subject, view, grants }) {
+    async issueAccess({ subject, view, grants, endsMs = Number.POSITIVE_INFINITY }) {
       const access = grants.map((grant) => entryOf(grant, view));
       const claims = subject === undefined ? { view, access } : { sub: subject, view, access };
-      return sign(await currentKey(), claims, ACCESS_TYPE, ACCESS_SECONDS);
+      const lifeSeconds = Math.max(LEAST_SECONDS, Math.min(ACCESS_SECONDS, Math.floor((endsMs - nowMs()) / 1000)));
+      return sign(await currentKey(), claims, ACCESS_TYPE, lifeSeconds);
     },
     verifyAccess(token) {
       void keys.refresh(); // in passing: a key that was taken out must not live on in the cache

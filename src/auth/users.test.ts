@@ -38,7 +38,7 @@ async function users(own: readonly UserConfig[], htpasswd?: string): Promise<Use
     log,
   });
 }
-const level = async (all: Users, name: string, password: string): Promise<string | undefined> => (await all.check(name, new Secret(password)))?.access;
+const level = async (all: Users, name: string, password: string): Promise<unknown> => (await all.check(name, new Secret(password)))?.access;
 
 describe('users', () => {
   test('of the configuration have their level, those of htpasswd push', async () => {

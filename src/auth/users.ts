@@ -1,17 +1,21 @@
 /**
- * The users that this registry knows by itself: those of the configuration, and those of the htpasswd file. Other
- * sources (Keystone, OIDC) are further implementations of `Users`.
+ * The users that this registry knows by itself: those of the configuration, and those of the htpasswd file. For others,
+ * see `logins.ts`.
  */
 import type { Secret, UserAccess, UserConfig } from '../config/config.ts';
 import type { Htpasswd } from './htpasswd.ts';
 import { costOf, isBcrypt, type Passwords, type StoredPassword } from './password.ts';
 import type { AuthLog, ReloadedFile } from './reloaded-file.ts';
+import type { Grant } from './rules.ts';
 
 export interface User {
   readonly name: string;
-  readonly access: UserAccess;
+  /** As in `UserIdentity`. */
+  readonly access: UserAccess | readonly Grant[];
   /** Changes with the user's password; undefined where a login cannot outlive the credentials it was made with. */
   readonly credential: Secret | undefined;
+  /** When the credentials end; tokens end soon after, too. */
+  readonly endsMs?: number;
 }
 
 export interface Users {

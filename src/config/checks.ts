@@ -7,8 +7,8 @@ import type { Settings, UpstreamSettings, UserSettings } from './settings.ts';
 export type Report = (path: Path, message: string, needs?: readonly (keyof Settings)[]) => void;
 
 /** Is anything said about who may do what? */
-export function authConfigured({ anonymous, users, htpasswd, rules }: Settings['auth']): boolean {
-  return [anonymous, users, htpasswd, rules].some((part) => part !== undefined);
+export function authConfigured({ anonymous, users, htpasswd, rules, oidc }: Settings['auth']): boolean {
+  return [anonymous, users, htpasswd, rules, oidc].some((part) => part !== undefined);
 }
 
 export function checkListeners({ listeners, views, auth }: Settings, report: Report): void {
@@ -25,7 +25,7 @@ export function checkListeners({ listeners, views, auth }: Settings, report: Rep
       const what = 'anybody who can reach it could push, as no auth is configured';
       report(
         [...at, 'address'],
-        `${what}; say who may do what (auth.users, auth.htpasswd, auth.rules or auth.anonymous), or listen on localhost`,
+        `${what}; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.rules or auth.anonymous), or listen on localhost`,
         ['auth'],
       );
     }
@@ -76,6 +76,17 @@ export function checkRules({ rules, users, htpasswd }: Settings['auth'], report:
   const known = ['anonymous', '*', ...(users ?? []).map(({ name }) => name)];
   for (const [i, { who }] of (rules ?? []).entries()) {
     if (!known.includes(who)) report(['auth', 'rules', i, 'who'], `expected one of ${known.join(', ')}, got ${JSON.stringify(who)}`);
+  }
+}
+
+/** A token is of one issuer. */
+export function checkOidc({ oidc = [] }: Settings['auth'], report: Report): void {
+  for (const [i, { issuer, rules }] of oidc.entries()) {
+    if (oidc.slice(0, i).some((other) => other.issuer === issuer)) report(['auth', 'oidc', i, 'issuer'], `there are two of ${issuer}; give one all rules`);
+    for (const [n, { claims }] of rules.entries()) {
+      // Whoever runs a job at a public issuer would be meant.
+      if (Object.keys(claims).length === 0) report(['auth', 'oidc', i, 'rules', n, 'claims'], 'expected at least one claim: this rule is for everybody whom the issuer knows');
+    }
   }
 }
 

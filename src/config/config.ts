@@ -75,14 +75,35 @@ export interface UserConfig {
   readonly access: UserAccess;
 }
 
-export interface RuleConfig {
-  /** A user name, `anonymous` or `*` (everybody who logged in). */
-  readonly who: string;
+/** Names and views, and what may be done there. */
+export interface GrantConfig {
   /** Patterns of canonical names: `*` within and across components. */
   readonly names: readonly string[];
   /** Patterns of view ids; default: main and whatever is defined, see auth/rules.ts. */
   readonly views: readonly string[] | undefined;
   readonly may: readonly Action[];
+}
+
+export interface RuleConfig extends GrantConfig {
+  /** A user name, `anonymous` or `*` (everybody who logged in). */
+  readonly who: string;
+}
+
+/** A rule for whom another service vouches for. A view may hold `{attribute}`: the value of that attribute. */
+export interface AttributeRuleConfig extends GrantConfig {
+  /** By attribute (a claim, `project`, …): the patterns of which one must fit. All attributes named must. */
+  readonly where: ReadonlyMap<string, readonly string[]>;
+}
+
+/** An issuer of ID tokens. */
+export interface OidcConfig {
+  /** As in `iss`, to the letter. */
+  readonly issuer: string;
+  /** Any of these in `aud`. */
+  readonly audience: readonly string[];
+  /** PEM text of extra authorities. */
+  readonly ca: string | undefined;
+  readonly rules: readonly AttributeRuleConfig[];
 }
 
 /**
@@ -167,6 +188,7 @@ export interface Config {
     readonly users: readonly UserConfig[];
     readonly htpasswd: string | undefined;
     readonly rules: readonly RuleConfig[];
+    readonly oidc: readonly OidcConfig[];
   };
   readonly limits: {
     /** Bound on the buffers of bodies in flight, in one process. */

@@ -44,6 +44,12 @@ auth:
   htpasswd: secret
   rules:
     - { who: ci, names: ["docker.io/org/*", "quay.io/*"], views: [main, "change-*"], may: [pull, push] }
+  oidc:
+    - issuer: https://ci.example.org
+      audience: [umbra, other]
+      ca: ca.pem
+      rules:
+        - { claims: { repository: "org/*", kubernetes.io.namespace: [a, b] }, names: ["docker.io/org/*"], views: ["change-{build-uuid}"], may: [push] }
 limits: { memory: 64MiB, manifestBytes: 1000000, blobBytes: 1GiB, uploads: 36h, stall: 30s, drain: 0 }
 `;
 /** A store of each kind, in turn. */

@@ -127,6 +127,10 @@ export function inWords({
       users: auth.users.map((user) => ({ ...user })),
       htpasswd: auth.htpasswd,
       rules: auth.rules.map((rule) => ({ ...rule })),
+      oidc: auth.oidc.map(({ issuer, audience, ca, rules }) => ({
+        issuer, audience, ca,
+        rules: rules.map(({ where, ...grant }) => ({ claims: Object.fromEntries(where), ...grant })),
+      })),
     },
     limits: {
       memory: formatSize(limits.memoryBytes),

@@ -14,7 +14,7 @@ interface Key {
 }
 
 /** What stands for the keys that the user chooses. */
-const CHOSEN: Readonly<Record<string, string>> = { upstreams: '<host>', 'views.define': '<view>' };
+const CHOSEN: Readonly<Record<string, string>> = { upstreams: '<host>', 'views.define': '<view>', 'auth.oidc[].rules[].claims': '<claim>' };
 
 const keys = keysOf(settingsJsonSchema());
 

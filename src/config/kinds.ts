@@ -114,6 +114,19 @@ export function flag(description: string): Kind<boolean> {
   );
 }
 
+/** One, or a list of them. */
+export function oneOrMany<Item>(description: string, item: Kind<Item>): Kind<Item[]> {
+  return v.pipe(
+    v.union([item, v.array(item)], (issue) => {
+      // What is wrong with the one, or with items of the list, says more than that it is neither.
+      const inner = issue.issues?.find(({ path }) => (path !== undefined) === Array.isArray(issue.input))?.message;
+      return inner ?? `expected one or a list, got ${show(issue.input)}`;
+    }),
+    v.description(description),
+    v.transform((value) => (Array.isArray(value) ? value : [value])),
+  );
+}
+
 /** A flag, or a list that stands for more than true. */
 export function flagOrList<Item>(description: string, item: Kind<Item>): Kind<boolean | Item[]> {
   return v.pipe(

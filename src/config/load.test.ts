@@ -88,7 +88,7 @@ describe('without a file', () => {
       upstreamStorage: undefined,
       coordination: undefined,
       fillDetachedMs: 60_000,
-      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [] },
+      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [], oidc: [] },
       limits: { memoryBytes: 128 * 2 ** 20, manifestBytes: 4 * 2 ** 20, blobBytes: 64 * 2 ** 30, uploadsMs: 86_400_000, stallMs: 60_000, drainMs: 30_000 },
     } satisfies Record<keyof Config, unknown>);
   });
@@ -228,7 +228,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['upstreams: { docker.io: { ca: some.pem } }', '1: upstreams.docker.io.ca: expected certificates as PEM, but $FOLDER/some.pem holds none'],
     ['upstreams: { docker.io: { ca: broken-ca.pem } }', '1: upstreams.docker.io.ca: certificate 2 in $FOLDER/broken-ca.pem cannot be read'],
     // auth
-    ['listeners: [{ address: 0.0.0.0:5000 }]', '1: listeners[0].address: anybody who can reach it could push, as no auth is configured; say who may do what (auth.users, auth.htpasswd, auth.rules or auth.anonymous), or listen on localhost'],
+    ['listeners: [{ address: 0.0.0.0:5000 }]', '1: listeners[0].address: anybody who can reach it could push, as no auth is configured; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.rules or auth.anonymous), or listen on localhost'],
     ['auth: { htpasswd: absent }', '1: auth.htpasswd: $FOLDER/absent cannot be read: there is no such file'],
     ['auth: { anonymous: maybe }', '1: auth.anonymous: expected one of none, pull, push, got "maybe"'],
     ['auth: { keyFile: umbra-data }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],
@@ -244,6 +244,11 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['auth: { users: [{ name: a, passwordHashFile: password }] }', '1: auth.users[0].passwordHashFile: expected a bcrypt hash, as `htpasswd -nB name` prints it after the colon in $FOLDER/password'],
     ['auth: { rules: [{ who: ci, names: ["*"], may: [pull] }] }', '1: auth.rules[0].who: expected one of anonymous, *, got "ci"'],
     ['auth: { rules: [{ who: "*", names: [org/app], may: [pull] }] }', '1: auth.rules[0].names[0]: expected a pattern that begins with a registry host, such as docker.io/org/app, got "org/app"'],
+    ['auth: { oidc: [{ issuer: "http://ci.example.org", audience: umbra, rules: [{ claims: { a: b }, names: ["*"], may: [pull] }] }] }', '1: auth.oidc[0].issuer: expected the issuer as it stands in its tokens, such as https://gitlab.example.org, got "http://ci.example.org"'],
+    ['auth: { oidc: [{ issuer: "https://ci.example.org", audience: umbra, rules: [{ claims: {}, names: ["*"], may: [pull] }] }] }', '1: auth.oidc[0].rules[0].claims: expected at least one claim: this rule is for everybody whom the issuer knows'],
+    ['auth: { oidc: [{ issuer: "https://ci.example.org", audience: [], rules: [{ claims: { a: b }, names: ["*"], may: [pull] }] }] }', '1: auth.oidc[0].audience: expected at least one, got an empty list'],
+    ['auth: { oidc: [{ issuer: "https://ci.example.org", audience: umbra, rules: [{ claims: { a: b }, names: ["*"], views: ["{a}"], may: [pull] }] }] }', '1: auth.oidc[0].rules[0].views[0]: expected a view with one attribute in braces and other text, without *, such as change-{build-uuid}, got "{a}"'],
+    ['auth: { oidc: [{ issuer: "https://ci.example.org", audience: umbra, rules: [{ claims: { a: true }, names: ["*"], may: [pull] }] }] }', '1: auth.oidc[0].rules[0].claims.a: expected text, got true (text that looks like something else needs quotes)'],
     ['auth: { rules: [{ who: "*", names: ["*"], may: [read] }] }', '1: auth.rules[0].may[0]: expected one of pull, push, delete, admin, got "read"'],
     ['auth: { rules: [{ who: "*", names: ["*"], may: [] }] }', '1: auth.rules[0].may: expected at least one, got an empty list'],
     // the environment, and YAML itself

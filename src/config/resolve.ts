@@ -5,7 +5,7 @@
  */
 import type { ViewId } from '../oci/name.ts';
 import { parseAddress } from './address.ts';
-import { authConfigured, checkListeners, checkRules, checkUpstream, checkUser, checkViews } from './checks.ts';
+import { authConfigured, checkListeners, checkOidc, checkRules, checkUpstream, checkUser, checkViews } from './checks.ts';
 import type { Report } from './checks.ts';
 import type { Config, ListenerConfig, Secret, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
 import { NamedFiles } from './named-files.ts';
@@ -55,6 +55,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   checkListeners(settings, report);
   checkViews(settings, report);
   checkRules(auth, report);
+  checkOidc(auth, report);
   const secret = resolveSecret(auth, files, report);
   const usesKeyFile = auth.secret === undefined && auth.secretFile === undefined;
   for (const one of [storage, upstreamStorage]) {
@@ -95,6 +96,11 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       }),
       htpasswd: files.readable(auth.htpasswd, ['auth', 'htpasswd']),
       rules: (auth.rules ?? []).map(({ who, names, views: where, may }) => ({ who, names, views: where, may })),
+      oidc: (auth.oidc ?? []).map(({ issuer, audience, ca, rules }, i) => ({
+        issuer, audience,
+        ca: files.certificates(ca, ['auth', 'oidc', i, 'ca']),
+        rules: rules.map(({ claims, names, views: where, may }) => ({ where: new Map(Object.entries(claims)), names, views: where, may })),
+      })),
     },
     limits: {
       memoryBytes: limits.memory,

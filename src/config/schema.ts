@@ -3,7 +3,7 @@
  * and docs/configure.md show. Knows one value at a time; what holds between values is `resolve.ts`.
  */
 import * as v from 'valibot';
-import { countOr, duration, flag, list, map, oneOf, record, secret, size, text, viewId } from './kinds.ts';
+import { countOr, duration, flag, list, map, oneOf, oneOrMany, record, secret, size, text, viewId } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { Settings } from './settings.ts';
 import { coordination, storageMap } from './storage-schema.ts';
@@ -11,6 +11,7 @@ import {
   addressProblem,
   bcryptProblem,
   domainProblem,
+  issuerProblem,
   namePatternProblem,
   networkProblem,
   originProblem,
@@ -19,6 +20,7 @@ import {
   tunnelProblem,
   userNameProblem,
   viewPatternProblem,
+  viewTemplateProblem,
   viewProblem,
 } from './words.ts';
 
@@ -107,11 +109,44 @@ const user = map('Somebody who can log in. Give one of the four passwords.', {
   ),
 });
 
+const grantNames = atLeastOne(
+  list('Patterns of whole names, in which `*` stands for anything.', text('A pattern such as docker.io/org/*.', namePatternProblem)),
+);
+const grantMay = atLeastOne(list('What is allowed; each word stands for itself alone.', oneOf('An action.', ['pull', 'push', 'delete', 'admin'])));
+/** Views of a rule for whom another service vouches for. */
+const grantViews = v.optional(
+  atLeastOne(
+    list(
+      'Patterns of views, or views such as `change-{build-uuid}` that hold an attribute. `approved` and `upstream` are only ever meant where they are spelled out.',
+      text('A pattern such as change-*.', viewTemplateProblem),
+    ),
+  ),
+);
+
+const oidc = map('An issuer of ID tokens, which are taken as passwords: GitHub Actions, GitLab CI, Zuul, Kubernetes and others.', {
+  issuer: text('Its URL, to the letter as in the `iss` of its tokens. Its keys are found by OpenID Connect Discovery.', issuerProblem),
+  audience: atLeastOne(oneOrMany('Whom a token must be meant for (`aud`). Make it one that no other service takes.', text('An audience.'))),
+  ca: v.optional(text('PEM file, or PEM text, of authorities to trust besides the usual ones.')),
+  rules: atLeastOne(
+    list(
+      'What tokens allow. Several rules add up; a token that no rule fits is refused.',
+      map('A rule.', {
+        claims: record(
+          'Patterns of claims: each must fit, and in a claim that is a list, one of its values. `kubernetes.io.namespace` is a claim within a claim.',
+          () => undefined,
+          oneOrMany('A pattern, in which `*` stands for anything, or several of which one must fit.', text('A pattern.')),
+        ),
+        names: grantNames,
+        views: grantViews,
+        may: grantMay,
+      }),
+    ),
+  ),
+});
+
 const rule = map('Lets somebody do something. Whom a rule speaks of may do what rules say, and `access` no longer counts.', {
   who: text('A user, `anonymous`, or `*` for everybody who logged in.'),
-  names: atLeastOne(
-    list('Patterns of whole names, in which `*` stands for anything.', text('A pattern such as docker.io/org/*.', namePatternProblem)),
-  ),
+  names: grantNames,
   views: v.optional(
     atLeastOne(
       list(
@@ -120,7 +155,7 @@ const rule = map('Lets somebody do something. Whom a rule speaks of may do what 
       ),
     ),
   ),
-  may: atLeastOne(list('What is allowed; each word stands for itself alone.', oneOf('An action.', ['pull', 'push', 'delete', 'admin']))),
+  may: grantMay,
 });
 
 const auth = map('Who may do what. Without any of it, anybody on this machine may push, and the server listens to no other.', {
@@ -141,6 +176,7 @@ const auth = map('Who may do what. Without any of it, anybody on this machine ma
     text('A file of more users, with bcrypt hashes. They may push where no rule speaks of them. Read again when it changes.'),
   ),
   rules: v.optional(list('What users may do, name by name.', rule)),
+  oidc: v.optional(list('Whose ID tokens are taken as passwords.', oidc)),
 });
 
 const limits = map('Bounds.', {

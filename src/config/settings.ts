@@ -39,11 +39,22 @@ export interface UserSettings {
   readonly access: UserAccess;
 }
 
-export interface RuleSettings {
-  readonly who: string;
+export interface GrantSettings {
   readonly names: readonly string[];
   readonly views?: readonly string[] | undefined;
   readonly may: readonly Action[];
+}
+
+export interface RuleSettings extends GrantSettings {
+  readonly who: string;
+}
+
+export interface OidcSettings {
+  readonly issuer: string;
+  readonly audience: readonly string[];
+  /** A path, or PEM text. */
+  readonly ca?: string | undefined;
+  readonly rules: readonly (GrantSettings & { readonly claims: Readonly<Record<string, readonly string[]>> })[];
 }
 
 export interface OpenStackSettings extends AuthWords {
@@ -106,6 +117,7 @@ export interface Settings {
     readonly users?: readonly UserSettings[] | undefined;
     readonly htpasswd?: string | undefined;
     readonly rules?: readonly RuleSettings[] | undefined;
+    readonly oidc?: readonly OidcSettings[] | undefined;
   };
   readonly limits: {
     readonly memory: number;

@@ -125,6 +125,26 @@ export const namePatternProblem: ProblemOf = (word) => {
     : undefined;
 };
 
+/** As `iss` has it. A key that came over plain HTTP would be anybody's, but for a server on this machine. */
+export const issuerProblem: ProblemOf = (word) => {
+  const url = parseHttpUrl(word);
+  const safe = url?.protocol === 'https:' || (url !== undefined && ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname));
+  return safe ? undefined : 'expected the issuer as it stands in its tokens, such as https://gitlab.example.org';
+};
+
+/**
+ * A view, a pattern, or a view with one attribute in braces, such as `change-{build-uuid}`. With fixed text, so that a value
+ * never is the whole name, and without `*`, so that one value never covers another.
+ */
+export const viewTemplateProblem: ProblemOf = (word) => {
+  if (!/[{}]/.test(word)) return viewPatternProblem(word);
+  const [before, after, ...more] = word.split(/\{[^{}]+\}/);
+  const fixed = `${before}${after}`;
+  return after !== undefined && more.length === 0 && /^[a-z0-9-]+$/.test(fixed)
+    ? undefined
+    : 'expected a view with one attribute in braces and other text, without *, such as change-{build-uuid}';
+};
+
 export const viewPatternProblem: ProblemOf = (word) =>
   /^[a-z0-9*-]+$/.test(word) ? undefined : 'expected a view, or a pattern of views such as change-*';
 

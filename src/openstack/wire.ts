@@ -12,6 +12,12 @@ export interface WireOptions {
   /** Certificates are not checked. */
   readonly insecure: boolean;
   readonly failed: MakeFailure;
+  /** The key of the configuration that gives `ca`, for messages. */
+  readonly caKey?: string;
+  /** Who is expected to answer, for messages. */
+  readonly expected?: string;
+  /** The most that an answer may have. */
+  readonly maxBytes?: number;
 }
 
 export interface WireRequest {
@@ -39,7 +45,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
 const CONNECT_MS = 10_000;
 const KEEP_ALIVE_MS = 4_000;
 
-export function wire({ ca, insecure, failed }: WireOptions): Wire {
+export function wire({ ca, insecure, failed, caKey = 'storage.ca', expected = 'Keystone', maxBytes = MAX_BYTES }: WireOptions): Wire {
   // Loaded with the first request: 85 ms, 20 MiB.
   let loaded: Promise<{ readonly agent: Agent; readonly request: typeof undiciRequest }> | undefined;
 
@@ -59,7 +65,7 @@ export function wire({ ca, insecure, failed }: WireOptions): Wire {
         let size = 0;
         for await (const chunk of answer.body as AsyncIterable<Buffer> /* undici gives Buffers */) {
           size += chunk.length;
-          if (size > MAX_BYTES) throw failed('permanent', `${url} answered more than ${MAX_BYTES} bytes; expected Keystone there`);
+          if (size > maxBytes) throw failed('permanent', `${url} answered more than ${maxBytes} bytes; expected ${expected} there`);
           chunks.push(chunk);
         }
         return {
@@ -72,7 +78,7 @@ export function wire({ ca, insecure, failed }: WireOptions): Wire {
         };
       } catch (error) {
         signal.throwIfAborted();
-        throw connectionFailure(url, error, failed);
+        throw connectionFailure(url, error, failed, caKey);
       }
     },
 
@@ -82,11 +88,11 @@ export function wire({ ca, insecure, failed }: WireOptions): Wire {
   };
 }
 
-function connectionFailure(url: string, error: unknown, failed: MakeFailure): unknown {
+function connectionFailure(url: string, error: unknown, failed: MakeFailure, caKey: string): unknown {
   const { code, message } = error as { readonly code?: unknown; readonly message?: string }; // undici and node throw Errors
   if (typeof code !== 'string') return error;
   const { host, protocol } = new URL(url);
-  const problem = handshakeProblem(error, host, 'storage.ca');
+  const problem = handshakeProblem(error, host, caKey);
   if (problem !== undefined) return failed('permanent', problem, { cause: error });
   if (code === 'ERR_INVALID_URL') return failed('permanent', `${url} is not a URL`, { cause: error });
   // Either side hangs up on what it cannot understand.
