@@ -13,7 +13,7 @@ export type FillEvent =
   | { readonly kind: 'full'; readonly digest: Digest; readonly landed: number }
   /** The store does not take the blob, and says why: more than readers are told. */
   | { readonly kind: 'refused'; readonly digest: Digest; readonly error: unknown }
-  /** `bytes` is what the store took; `elsewhere`: another machine had begun already, and its download is read. */
+  /** `bytes` is what the store took; `elsewhere`: another machine leads already, and its download is read. */
   | {
       readonly kind: 'ended';
       readonly digest: Digest;

@@ -31,17 +31,6 @@ export interface LeaderOptions {
   readonly observe: (event: FillEvent) => void;
 }
 
-/** Another machine's download is the one to read. */
-class LedElsewhere extends Error {
-  override readonly name = 'LedElsewhere';
-  readonly relay: Relay;
-
-  constructor(relay: Relay) {
-    super('another machine leads');
-    this.relay = relay;
-  }
-}
-
 /** A wrong blob is asked for once more. */
 const MAX_ATTEMPTS = 2;
 /** How far followers may be behind while bytes keep coming: a message per write would cost more than it helps. */
@@ -56,7 +45,6 @@ export class Leader {
   readonly #alone = Promise.withResolvers<void>();
   #began = false;
   #over = false;
-  #contended = false;
   #followers = 0;
   #announced = 0;
   #progress: (() => Progress) | undefined;
@@ -78,12 +66,15 @@ export class Leader {
     const { nowMs, observe } = this.#options;
     const startedMs = nowMs();
     this.readersChanged();
-    const outcome = await this.#fill().catch((error: unknown) => (error instanceof LedElsewhere ? error : this.#failed(error)));
+    // Before upstream is asked: megabytes of an answer that nobody takes are on their way before that can be told.
+    const relay = await this.#leading.contend?.(this.#control.signal);
+    const outcome = relay === undefined ? await this.#fill().catch((error: unknown) => this.#failed(error)) : undefined;
     this.#cancelDetached?.();
     this.#over = true;
-    if (outcome instanceof LedElsewhere) {
+    if (outcome === undefined) {
+      observe({ kind: 'began', digest: this.#job.digest });
       observe({ kind: 'ended', digest: this.#job.digest, outcome: 'elsewhere', bytes: 0, durationMs: nowMs() - startedMs, error: undefined });
-      return outcome.relay;
+      return relay;
     }
     const bytes = this.#growing.attempt?.landed ?? 0;
     this.#growing.end(outcome);
@@ -163,7 +154,7 @@ export class Leader {
     const { driver, newId, maxBytes } = this.#options;
     const { digest, origin } = this.#job;
     const signal = AbortSignal.any([this.#control.signal, over.signal]);
-    const opened = await this.#open(signal);
+    const opened = await this.#job.download(0, signal);
     if (opened === undefined) return { kind: 'absent', ...(origin === undefined ? {} : { origin }) };
     // What upstream says goes first: a wrong descriptor then fails its own reader only.
     const size = opened.size ?? this.#job.size;
@@ -205,17 +196,6 @@ export class Leader {
     // Machines that follow have these bytes from us, and go on from them.
     await appender.finish().catch(() => undefined);
     this.#leading.later(discard);
-  }
-
-  /** Opens the download and looks meanwhile whether another machine has one: nobody reads of ours before that is known. @throws LedElsewhere */
-  async #open(signal: AbortSignal): Promise<RemoteBlob | undefined> {
-    const opening = this.#job.download(0, signal);
-    if (this.#contended || this.#leading.contend === undefined) return await opening;
-    this.#contended = true;
-    opening.catch(() => undefined); // what it fails with is no matter where another has the blob
-    const relay = await this.#leading.contend(signal);
-    if (relay !== undefined) throw new LedElsewhere(relay);
-    return await opening;
   }
 
   async #land({ id, size, opened, state, appender, over, signal, onStoreMoved }: Begun): Promise<Outcome> {

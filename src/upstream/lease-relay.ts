@@ -47,7 +47,11 @@ export class LeaseRelay implements Relay {
     this.#followers = options.followers;
     // Of one that is dead by now nobody waits for more than is left of its time.
     this.#movedMs = options.nowMs() - Math.max(0, options.first.ageMs);
-    this.#hear(options.first.lease);
+  }
+
+  /** Passes on what stood in the lease when the contest was lost, which may be the last word, and goes on from there. */
+  begin(): void {
+    this.#hear(this.#seen);
   }
 
   readersChanged(count: number): void {

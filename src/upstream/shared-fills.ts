@@ -1,7 +1,7 @@
 /**
  * Fills of several machines over one object store (PROTOCOL "Fills"): the workers of a machine choose a leader, who
- * begins its download and meanwhile looks for a lease in the store. Where another machine holds it, that one's words
- * are relayed; else this one holds it, and writes into it what its own workers hear.
+ * looks for a lease in the store before it asks upstream. Where another machine holds it, that one's words are relayed;
+ * else this one holds it, and writes into it what its own workers hear.
  */
 import type { FollowEvent, Group, Leading, Message } from '../workers/group.ts';
 import { keyOf, type FillGroup, type FillLead, type Relay } from './fill-group.ts';
@@ -100,7 +100,7 @@ class SharedLead implements FillLead {
       signal.addEventListener('abort', giveUp, { once: true });
       void lease.acquire().then((contest) => {
         if (contest.kind === 'won') this.#hold();
-        // Later it would come too late: readers have bytes of our own download by then.
+        // Later it would come too late: readers may have bytes of our own download by then.
         if (waits) settle(contest.kind === 'lost' ? this.#relayed(contest.kept) : undefined);
       });
     });
@@ -148,6 +148,7 @@ class SharedLead implements FillLead {
     const relay: LeaseRelay = new LeaseRelay({ lease, local, follow, first, timers, nowMs, followers: this.#followers, ended: () => open.delete(relay) });
     this.#relay = relay;
     open.add(relay);
+    relay.begin();
     return relay;
   }
 

@@ -176,7 +176,7 @@ describe('three nodes over one Swift', () => {
     const layers = [20 * MIB, 8 * MIB, 8 * MIB, 4 * MIB, 1000];
     const image = upstream.content.addImage('library/cold', { tag: '1', layers });
     let sent = 0;
-    // Told before each piece that goes out.
+    // Told before each piece that goes out, read by anybody or not: what stands in the buffers of sockets counts too.
     upstream.misbehave({ kind: 'blob', method: 'GET' }, { pace: async () => void (sent += 64 * 1024) });
     const client = await machine('cold', nodes.map(({ host }) => host));
     const expected = new Set([image.digest, image.config.digest, ...image.layers.map(({ digest }) => digest)]);
@@ -189,8 +189,8 @@ describe('three nodes over one Swift', () => {
       `one cold image of ${(size / MIB).toFixed(0)} MiB and ${layers.length + 1} blobs pulled on three nodes at once: ` +
         `${asked.length} GETs of blobs, ${whole} of them answered whole, ${(sent / MIB).toFixed(0)} MiB sent by upstream (${(sent / size).toFixed(2)} images)`,
     );
-    // Near one; on a machine that is too busy for leases to be kept up it is more, but not what three would take by themselves.
-    expect(sent).toBeLessThan(2.5 * size);
+    // Near one: room for a download that is left in the middle because its node was too busy to say how it gets on.
+    expect(sent).toBeLessThan(1.3 * size);
     for (const node of nodes) expect(node.output).not.toContain(`"level":"error"`);
   });
 });
