@@ -96,7 +96,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     const refusal = await check(driver, {});
     if (refusal !== undefined) log.warn({ error: refusal.message }, 'storage: read-only, so nothing can be pushed here');
     const tell = (key: string): Promise<void> => group.broadcast('forget', key);
-    return { driver, content: content({ driver, nowMs, newId, tell, staleMs: config.tagStalenessMs, manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE) }) };
+    return { driver, content: content({ driver, nowMs, newId, tell, unswept: (id, error) => log.warn({ upload: id, error }, 'an upload could not be swept'), staleMs: config.tagStalenessMs, manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE) }) };
   };
   // A node that has a cache of its own may be one that must not write images.
   const checkImages = config.upstreamStorage === undefined ? writable : readable;

@@ -183,7 +183,7 @@ const limits = map('Bounds.', {
   memory: v.optional(size('For the buffers of bodies in flight (a quarter), downloads from upstreams (half), and manifests and small blobs kept (an eighth each), in each process.', { min: 16 * MIB }), '128MiB'),
   manifestBytes: v.optional(size('The largest manifest.', { min: KIB, max: 16 * MIB }), '4MiB'),
   blobBytes: v.optional(size('The largest blob.', { min: 1 }), '64GiB'),
-  uploads: v.optional(duration('Uploads that nobody touched for so long are removed.', { min: 1, timer: false }), '1d'),
+  uploads: v.optional(duration('Uploads that nobody touched for so long are removed.', { min: 300_000, timer: false }), '1d'),
   stall: v.optional(duration('A client that neither takes nor gives a byte for so long is cut off.', { min: 1 }), '60s'),
   drain: v.optional(duration('How long a server that stops waits for requests in flight.'), '30s'),
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { pieceDriver } from '../drivers/contract/pieces.fixture.ts';
 import { memoryDriver } from '../drivers/memory/memory.ts';
 import type { Appender, Driver } from '../drivers/driver.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
@@ -16,15 +17,24 @@ const other: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/other' a
 
 let driver: Driver;
 let store: Content;
+let unswept: string[];
 let nowMs: number;
 let ids: number;
 
 beforeEach(() => {
   nowMs = 1_000_000;
   ids = 0;
-  driver = memoryDriver({ clock: () => nowMs });
-  store = content({ driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 * 1024 });
+  unswept = [];
+  use(memoryDriver({ clock: () => nowMs }));
 });
+
+function use(given: Driver): void {
+  driver = given;
+  store = content({
+    driver, nowMs: () => nowMs, newId: () => `id${String(++ids).padStart(18, '0')}`, staleMs: 0, tell: async () => undefined, manifestCacheBytes: 1024 * 1024,
+    unswept: (id) => void unswept.push(id),
+  });
+}
 
 /** Gives a text to an upload, as a request would. */
 function pour(text: string, poured: Poured = {}): (appender: Appender, hash: RunningHash) => Promise<Poured> {
@@ -327,5 +337,62 @@ describe('sweeping abandoned uploads', () => {
     expect(await driver.head(keys.doomed(layer, session.id as Need['generation']))).toBeDefined();
     nowMs += 10_000;
     expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 1, kept: 0 });
+  });
+
+  it('one whose bytes keep coming is not abandoned, though no listing shows them', async () => {
+    use(pieceDriver(4, { clock: () => nowMs }));
+    const session = await store.uploads.create(repo, 'sha256');
+    const text = 'an hour of bytes';
+    const poured = await store.uploads.append(session, async (appender, hash) => {
+      for (const letter of text) {
+        nowMs += 240_000;
+        hash.update(Buffer.from(letter));
+        await appender.write(Buffer.from(letter));
+        expect(await store.uploads.sweep(nowMs - 300_000)).toEqual({ removed: 0, kept: 1 });
+      }
+      return {};
+    });
+    expect(await store.uploads.finish(poured, digestOf(Buffer.from(text)))).toMatchObject({ size: text.length });
+  });
+
+  it('one that cannot be swept keeps no other from it', async () => {
+    const [first, second] = [await store.uploads.create(repo, 'sha256'), await store.uploads.create(repo, 'sha256')];
+    await driver.put(keys.uploadState(first.id), Buffer.from('no JSON'));
+    nowMs += 10_000;
+    expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 1, kept: 1 });
+    expect(unswept).toEqual([first.id]);
+    await expect(store.uploads.find(repo, second.id)).rejects.toMatchObject({ code: 'BLOB_UPLOAD_UNKNOWN' });
+  });
+
+  it('a session is looked at itself, since a listing may be late', async () => {
+    const session = await store.uploads.create(repo, 'sha256');
+    nowMs += 10_000;
+    const listed = driver.list.bind(driver);
+    use(new Proxy(driver, {
+      get: (target, key) => {
+        if (key === 'list') return async function* late(prefix: string) { for await (const entry of listed(prefix)) yield { ...entry, modifiedMs: 0 }; };
+        const value: unknown = Reflect.get(target, key);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    }));
+    await store.uploads.append(session, pour('late'));
+    nowMs += 1_000;
+    expect(await store.uploads.sweep(nowMs - 5_000)).toEqual({ removed: 0, kept: 1 });
+  });
+
+  it('a finisher that shares what another made of the same session takes nothing away', async () => {
+    use(pieceDriver(4, { clock: () => nowMs }));
+    const session = await store.uploads.append(await store.uploads.create(repo, 'sha256'), pour('once'));
+    const discarded: string[] = [];
+    const discard = driver.assemblies.discard.bind(driver.assemblies);
+    driver.assemblies.discard = async (state, options) => {
+      discarded.push(state.prefix);
+      await discard(state, options);
+    };
+    const digest = digestOf(Buffer.from('once'));
+    await store.uploads.finish(session, digest);
+    discarded.splice(0); // completing itself clears up in this fixture
+    await store.uploads.finish(session, digest);
+    expect(discarded).toEqual([]);
   });
 });

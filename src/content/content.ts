@@ -34,6 +34,8 @@ export interface ContentDeps {
   readonly tell: (key: string) => Promise<void>;
   /** Bytes of manifests kept in memory, and as much of small blobs. */
   readonly manifestCacheBytes: number;
+  /** Told of an upload session that could not be swept. */
+  readonly unswept?: ((id: string, error: unknown) => void) | undefined;
 }
 
 export function content(deps: ContentDeps): Content {
@@ -52,7 +54,7 @@ export function content(deps: ContentDeps): Content {
     records: manifestRecords, gone, referrers: referrerRecords,
     cacheBytes: deps.manifestCacheBytes,
   });
-  const uploadStore = uploads({ driver, blobs: blobStore, links: linkStore, newId });
+  const uploadStore = uploads({ driver, blobs: blobStore, links: linkStore, newId, nowMs, unswept: deps.unswept });
   return {
     blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore, uploads: uploadStore,
     sweepUploads: async (untouchedMs, signal) => {

@@ -64,14 +64,19 @@ export interface UploadsDeps {
   readonly blobs: Blobs;
   readonly links: Links;
   readonly newId: () => string;
+  readonly nowMs: () => number;
+  /** Told of a session that could not be swept; the others go on. */
+  readonly unswept?: ((id: string, error: unknown) => void) | undefined;
 }
 
 /** Hashes kept between the requests of a session, in this process. */
 const MAX_RUNNING_HASHES = 1_000;
 const ID = /^[a-z0-9]{16,64}$/;
+/** A session whose bytes flow is written again so often, that no sweeper takes it for abandoned; limits.uploads is at least some of these. */
+const TOUCH_MS = 60_000;
 
 export function uploads(deps: UploadsDeps): Uploads {
-  const { driver, blobs, links, newId } = deps;
+  const { driver, blobs, links, newId, nowMs } = deps;
   /** With what they are of: a hash goes on only over the very bytes that it was made of, never over as many of others. */
   const running = new LRUCache<string, { readonly hash: RunningHash; readonly of: string }>({ max: MAX_RUNNING_HASHES });
 
@@ -99,6 +104,22 @@ export function uploads(deps: UploadsDeps): Uploads {
     } finally {
       await source.close();
     }
+  }
+
+  /** The appender, through which the session is written again while bytes come and the store shows no other sign of them. */
+  function touch(session: Session, appender: Appender): { readonly appender: Appender; written(): Promise<void> } {
+    if (driver.assemblies.exclusive) return { appender, written: async () => undefined };
+    let lastMs = nowMs();
+    let saving: Promise<void> = Promise.resolve();
+    const write = async (chunk: Uint8Array): Promise<void> => {
+      if (nowMs() - lastMs >= TOUCH_MS) {
+        lastMs = nowMs();
+        saving = saving.then(() => save(session)).catch(() => undefined); // what matters is saved at the end, and may fail then
+      }
+      await appender.write(chunk);
+    };
+    const { finish, abandon } = { finish: () => appender.finish(), abandon: () => appender.abandon() };
+    return { appender: { write, finish, abandon, ...(appender.landed === undefined ? {} : { landed: () => appender.landed?.() ?? session.assembly }) }, written: () => saving };
   }
 
   /** @param completed its bytes are a blob's by now; where attempts stand side by side, completing cleared the others away */
@@ -132,13 +153,14 @@ export function uploads(deps: UploadsDeps): Uploads {
     }
     if (newestMs > beforeMs) return false;
     const stored = await driver.get(keys.uploadState(id));
+    if (stored !== undefined && stored.modifiedMs > beforeMs) return false; // a listing may be late
     const session = stored === undefined ? undefined : (JSON.parse(stored.bytes.toString('utf8')) as Session /* written by `save` */);
     if (session?.finishing !== undefined) {
       // Its finisher may still be at work, stalled: tell it by `doomed`, which it looks for before its 201, and come back.
       const { digest, generation } = session.finishing;
       if ((await driver.head(keys.data(digest, generation))) !== undefined) {
-        await driver.assemblies.discard(session.assembly); // what other attempts left
-        await driver.delete([keys.uploadState(id)]); // the bytes are a blob's now: the collector's to remove
+        // The bytes are a blob's now: the collector's to remove. What other attempts left goes with what no session names.
+        await drop(session, true);
         return true;
       }
       const doomed = keys.doomed(digest, generation);
@@ -172,14 +194,16 @@ export function uploads(deps: UploadsDeps): Uploads {
       const hash = hashFor(session) ?? runningHash(session.algorithm);
       const whole = hash.length === session.assembly.offset;
       const appender = await driver.assemblies.append(session.assembly).catch(conflict(session));
+      const touching = touch(session, appender);
       let poured: Poured;
       try {
-        poured = await pour(appender, hash);
+        poured = await pour(touching.appender, hash);
       } catch (error) {
         await appender.abandon();
         return conflict(session)(error);
       }
       const assembly = await appender.finish().catch(conflict(session));
+      await touching.written();
       // More bytes: what was found out of those before does not hold any more.
       const { id, view, name, algorithm } = session;
       const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: hash.digest() } : {}) };
@@ -221,7 +245,8 @@ export function uploads(deps: UploadsDeps): Uploads {
       if (stored !== shared && !(await blobs.holds(digest, stored))) {
         throw new RegistryError('BLOB_UPLOAD_UNKNOWN', `upload ${session.id} was idle for too long and has been swept; upload the blob again`);
       }
-      await drop(session, stored !== shared);
+      // Somebody else may have ended this very session meanwhile: what is shared are then its own bytes.
+      await drop(session, stored.generation === session.id);
       return stored;
     },
 
@@ -242,7 +267,11 @@ export function uploads(deps: UploadsDeps): Uploads {
       let kept = 0;
       for await (const { name } of driver.children(keys.uploads())) {
         if (signal?.aborted === true) break;
-        if (await sweepOne(name, beforeMs)) removed++;
+        const swept = await sweepOne(name, beforeMs).catch((error: unknown) => {
+          deps.unswept?.(name, error);
+          return false;
+        });
+        if (swept) removed++;
         else kept++;
       }
       // Bytes that no session names any more, as an attempt leaves them that outlives its session.

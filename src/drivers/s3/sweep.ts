@@ -35,7 +35,7 @@ async function sweepSegments({ calls, objects, root, beforeMs, inUse, signal }: 
   const judge = async (): Promise<void> => {
     const { folder, newestMs, keys } = attempt;
     if (keys.length === 0 || newestMs > beforeMs) return;
-    const prefix = folder.slice(PARTS.length, folder.lastIndexOf('/'));
+    const prefix = prefixOf(`${folder}/`);
     const use = sessions.get(prefix) ?? (await inUse(prefix));
     sessions.set(prefix, use);
     if (use) return;
@@ -55,7 +55,7 @@ async function sweepSegments({ calls, objects, root, beforeMs, inUse, signal }: 
   return removed;
 }
 
-async function sweepUploads({ calls, root, beforeMs, signal }: S3Sweep): Promise<number> {
+async function sweepUploads({ calls, root, beforeMs, inUse, signal }: S3Sweep): Promise<number> {
   let removed = 0;
   let markers: { readonly KeyMarker?: string; readonly UploadIdMarker?: string } | undefined = {};
   while (markers !== undefined) {
@@ -63,6 +63,8 @@ async function sweepUploads({ calls, root, beforeMs, signal }: S3Sweep): Promise
     const page: ListMultipartUploadsCommandOutput = await calls.run('list unfinished uploads', (client, http) => client.send(new ListMultipartUploadsCommand(asked), http), { signal });
     for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
       if (Key === undefined || UploadId === undefined || (Initiated?.getTime() ?? Infinity) > beforeMs) continue;
+      // One that completes an upload has no session in its key, and takes no longer than a request.
+      if (Key.startsWith(root + PARTS) && (await inUse(prefixOf(Key.slice(root.length))))) continue;
       const upload = { Bucket: calls.bucket, Key, UploadId };
       await calls.run(`abort ${Key}`, (client, http) => client.send(new AbortMultipartUploadCommand(upload), http), { signal }).catch(unlessGone);
       removed++;
@@ -70,6 +72,11 @@ async function sweepUploads({ calls, root, beforeMs, signal }: S3Sweep): Promise
     markers = nextOf(page);
   }
   return removed;
+}
+
+/** Of `!parts/<assembly prefix>/<attempt>/<n>`. */
+function prefixOf(key: string): string {
+  return key.slice(PARTS.length).split('/').slice(0, -2).join('/');
 }
 
 function nextOf({ IsTruncated, NextKeyMarker = '', NextUploadIdMarker = '' }: ListMultipartUploadsCommandOutput): { readonly KeyMarker: string; readonly UploadIdMarker: string } | undefined {

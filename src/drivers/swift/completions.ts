@@ -70,7 +70,8 @@ export class Completions {
       stat = written;
     }
     if ((await objects.head({ name: lead + DISCARDED, what, signal })) !== undefined) {
-      await objects.delete({ name: root + key, what });
+      // What another finisher put there since is theirs to answer for.
+      if ((await objects.head({ name: root + key, what }))?.stamp === stat.stamp) await objects.delete({ name: root + key, what });
       throw new DriverError('superseded', `${what}: it was discarded`);
     }
     this.#completed.set(prefix, true);
