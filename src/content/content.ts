@@ -2,9 +2,10 @@
 import type { Driver } from '../drivers/driver.ts';
 import { blobs, type Blobs } from './blobs.ts';
 import { CachedRecords } from './cached.ts';
+import { expiry, type Expiry } from './expiry.ts';
 import { links, type Links } from './links.ts';
 import { manifests, type Manifests } from './manifests.ts';
-import type { GoneRecord, LinkRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
+import type { ExpiredRecord, GoneRecord, LinkRecord, ManifestRecord, ReferrerRecord, TagRecord } from './records.ts';
 import { tags, type Tags } from './tags.ts';
 import { uploads, type Uploads } from './uploads.ts';
 
@@ -14,11 +15,14 @@ export interface Content {
   readonly tags: Tags;
   readonly manifests: Manifests;
   readonly uploads: Uploads;
+  readonly expiry: Expiry;
   /**
    * Removes uploads that nobody touched for so long, by the store's clock, and what other attempts left. An aborted
    * signal ends it early.
    */
   sweepUploads(untouchedMs: number, signal?: AbortSignal): Promise<{ readonly removed: number; readonly kept: number }>;
+  /** What it would remove and keep, of sessions. */
+  countUploads(untouchedMs: number): Promise<{ readonly removed: number; readonly kept: number }>;
   /** Another worker wrote at this key: what memory has of it is not believed any more. */
   forget(key: string): void;
 }
@@ -48,7 +52,9 @@ export function content(deps: ContentDeps): Content {
   const referrerRecords = new CachedRecords<ReferrerRecord>(cached, 'record');
   const gone = new CachedRecords<GoneRecord>(cached, 'flag');
   const linkStore = links(linkRecords, blobStore);
-  const tagStore = tags(driver, tagRecords);
+  const expired = new CachedRecords<ExpiredRecord>(cached, 'flag');
+  const expiries = expiry(driver, expired, nowMs);
+  const tagStore = tags(driver, tagRecords, expiries);
   const manifestStore = manifests({
     driver, blobs: blobStore, links: linkStore, tags: tagStore, nowMs, newId,
     records: manifestRecords, gone, referrers: referrerRecords,
@@ -56,13 +62,14 @@ export function content(deps: ContentDeps): Content {
   });
   const uploadStore = uploads({ driver, blobs: blobStore, links: linkStore, newId, nowMs, unswept: deps.unswept });
   return {
-    blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore, uploads: uploadStore,
+    blobs: blobStore, links: linkStore, tags: tagStore, manifests: manifestStore, uploads: uploadStore, expiry: expiries,
     sweepUploads: async (untouchedMs, signal) => {
       const now = (await driver.clock?.(signal === undefined ? {} : { signal })) ?? nowMs();
       return await uploadStore.sweep(now - untouchedMs, signal);
     },
+    countUploads: async (untouchedMs) => await uploadStore.count(((await driver.clock?.()) ?? nowMs()) - untouchedMs),
     forget: (key) => {
-      for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone]) records.forget(key);
+      for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone, expired]) records.forget(key);
     },
   };
 }

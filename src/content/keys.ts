@@ -11,6 +11,7 @@
  *   repos/<view>/<name>/_blobs/<alg>/<hex>            LinkRecord: the right to read
  *   repos/<view>/<name>/_referrers/<alg>/<hex>/<alg>/<hex>   ReferrerRecord: subject, then the manifest that refers
  *   repos/<view>/<name>/_gone/<incarnation>           this incarnation of a manifest was deleted
+ *   views/<view>/expired                              ExpiredRecord: which tags of the view are too old
  *   uploads/<id>/…                                    sessions of pushes and fills
  *   leases/fills/<alg>/<hex>                          which machine downloads a blob; written over, deleted, of no weight
  *   store/name                                        what the store is called in a database that decides its claims
@@ -60,6 +61,7 @@ export const keys = {
   allGone: (repo: Repo): string => `${repoKey(repo)}/_gone/`,
   /** Every key of a view's repositories. */
   repositories: (view: ViewUid): string => `repos/${view}/`,
+  expired: (view: ViewUid): string => `views/${view}/expired`,
   upload: (id: string): string => `uploads/${id}`,
   uploadState: (id: string): string => `uploads/${id}/state`,
   uploads: (): string => 'uploads/',
@@ -103,4 +105,4 @@ export function isClaimable(key: string): boolean {
   return !UNCLAIMED.some((prefix) => key.startsWith(prefix));
 }
 
-const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/'];
+const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/', 'views/'];

@@ -50,3 +50,9 @@ export interface ReferrerRecord {
 export interface GoneRecord {
   readonly goneMs: number;
 }
+
+/** `views/<view>/expired`. A tag that was written before `beforeMs` is as good as deleted; a push of it is a new one. */
+export interface ExpiredRecord {
+  /** Milliseconds since the epoch; it never falls. */
+  readonly beforeMs: number;
+}

@@ -1,11 +1,13 @@
 /**
  * Tags of a repository (`_tags/`): small records that the last writer wins. A tag holds while neither it nor the
- * incarnation it was given is deleted; the manifest it names must live too, which `manifests.ts` knows.
+ * incarnation it was given is deleted, and it was not written before what its view has expired up to (`expiry.ts`); the
+ * manifest it names must live too, which `manifests.ts` knows.
  */
 import type { Driver } from '../drivers/driver.ts';
 import { parseTag } from '../oci/name.ts';
 import type { CachedRecords } from './cached.ts';
 import { eachOf, STORE_CONCURRENCY } from './each.ts';
+import type { Expiry } from './expiry.ts';
 import { keys, type Repo } from './keys.ts';
 import { RecentKeys } from './recent-keys.ts';
 import type { TagRecord } from './records.ts';
@@ -21,17 +23,19 @@ export interface Tags {
   list(repo: Repo): Promise<readonly (readonly [tag: string, record: TagRecord])[]>;
 }
 
-export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
+export function tags(driver: Driver, records: CachedRecords<TagRecord>, expiry: Expiry): Tags {
   const recent = new RecentKeys(driver.listingLagSeconds);
   return {
     async find(repo, tag) {
-      const record = await records.read(keys.tag(repo, tag));
-      return record === undefined || record.deleted === true ? undefined : record;
+      const [record, beforeMs] = await Promise.all([records.read(keys.tag(repo, tag)), expiry.beforeMs(repo.view)]);
+      return record !== undefined && holds(record, beforeMs) ? record : undefined;
     },
 
     async write(repo, tag, record) {
       const key = keys.tag(repo, parseTag(tag));
-      await records.write(key, record, 'later');
+      // A clock that is far behind must not make a tag that was never there.
+      const taggedMs = Math.max(record.taggedMs, await expiry.beforeMs(repo.view));
+      await records.write(key, { ...record, taggedMs }, 'later');
       recent.wrote(keys.tags(repo), key);
       return key;
     },
@@ -45,11 +49,16 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>): Tags {
     async list(repo) {
       const prefix = keys.tags(repo);
       const entries = await recent.merge(prefix, driver.list(prefix));
+      const beforeMs = await expiry.beforeMs(repo.view);
       const found = await eachOf(entries, STORE_CONCURRENCY, async (entry) => records.readListed(entry));
       return entries.flatMap(({ key }, i) => {
         const record = found[i];
-        return record === undefined || record.deleted === true ? [] : [[key.slice(prefix.length), record] as const];
+        return record !== undefined && holds(record, beforeMs) ? [[key.slice(prefix.length), record] as const] : [];
       });
     },
   };
+}
+
+function holds({ deleted, taggedMs }: TagRecord, beforeMs: number): boolean {
+  return deleted !== true && taggedMs >= beforeMs;
 }

@@ -57,6 +57,8 @@ export interface Uploads {
   mount(repo: Repo, digest: Digest, stored: Stored): Promise<boolean>;
   /** Removes sessions and leftovers of fills that nobody touched since `beforeMs` (store's clock). An aborted signal ends it after the session at hand. */
   sweep(beforeMs: number, signal?: AbortSignal): Promise<{ readonly removed: number; readonly kept: number }>;
+  /** The sessions that it would remove, and those that it would keep. */
+  count(beforeMs: number): Promise<{ readonly removed: number; readonly kept: number }>;
 }
 
 export interface UploadsDeps {
@@ -144,13 +146,18 @@ export function uploads(deps: UploadsDeps): Uploads {
     };
   }
 
-  async function sweepOne(id: string, beforeMs: number): Promise<boolean> {
+  async function lookAt(id: string): Promise<{ readonly newestMs: number; readonly found: readonly string[] }> {
     let newestMs = 0;
     const found: string[] = [];
     for await (const entry of driver.list(`${keys.upload(id)}/`)) {
       newestMs = Math.max(newestMs, entry.modifiedMs);
       found.push(entry.key);
     }
+    return { newestMs, found };
+  }
+
+  async function sweepOne(id: string, beforeMs: number): Promise<boolean> {
+    const { newestMs, found } = await lookAt(id);
     if (newestMs > beforeMs) return false;
     const stored = await driver.get(keys.uploadState(id));
     if (stored !== undefined && stored.modifiedMs > beforeMs) return false; // a listing may be late
@@ -260,6 +267,16 @@ export function uploads(deps: UploadsDeps): Uploads {
       if (!(await blobs.holds(digest, stored))) return false;
       if (await blobs.condemned(digest)) await driver.delete([keys.condemned(digest)]);
       return true;
+    },
+
+    async count(beforeMs) {
+      let removed = 0;
+      let kept = 0;
+      for await (const { name } of driver.children(keys.uploads())) {
+        if ((await lookAt(name)).newestMs > beforeMs) kept++;
+        else removed++;
+      }
+      return { removed, kept };
     },
 
     async sweep(beforeMs, signal) {
