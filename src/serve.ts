@@ -16,27 +16,30 @@ export interface WorkerData {
   readonly logging: Pick<LogOptions, 'level' | 'format'>;
 }
 
-/** For people on a terminal, else for programs. */
-function logging(): WorkerData['logging'] {
-  return { level: parseLevel(process.env['UMBRA_LOG']), format: process.stdout.isTTY ? 'pretty' : 'json' };
+export interface ServeOptions {
+  /** Takes a line for people, on stderr. */
+  readonly report: (line: string) => void;
+  /** What is logged, as `UMBRA_LOG` says it. */
+  readonly level: string | undefined;
 }
 
-/** @param report takes a line for people, on stderr */
-export async function serve(config: Config, report: (line: string) => void): Promise<number> {
+export async function serve(config: Config, { report, level }: ServeOptions): Promise<number> {
+  let logging: WorkerData['logging'];
   try {
-    parseLevel(process.env['UMBRA_LOG']);
+    // For people on a terminal, else for programs.
+    logging = { level: parseLevel(level), format: process.stdout.isTTY ? 'pretty' : 'json' };
   } catch (error) {
     report(`umbra: ${(error as Error).message}`); // parseLevel throws nothing else
     return 1;
   }
   for (const line of describe(config)) report(line);
-  return config.workers === 1 ? await alone(config, report) : await together(config, report);
+  return config.workers === 1 ? await alone(config, logging, report) : await together(config, logging, report);
 }
 
-async function alone(config: Config, report: (line: string) => void): Promise<number> {
+async function alone(config: Config, logging: WorkerData['logging'], report: ServeOptions['report']): Promise<number> {
   const [{ startServer }, { openLog }, { soloGroup }] = await Promise.all([import('./server.ts'), import('./observe/open-log.ts'), import('./workers/solo.ts')]);
   let server: Server;
-  const log = openLog({ ...logging(), fd: 1, timers: systemTimers, nowMs: Date.now });
+  const log = openLog({ ...logging, fd: 1, timers: systemTimers, nowMs: Date.now });
   try {
     server = await startServer(config, { group: soloGroup(systemTimers), timers: systemTimers, log, env: process.env, nowMs: Date.now });
   } catch (error) {
@@ -52,14 +55,14 @@ async function alone(config: Config, report: (line: string) => void): Promise<nu
   return 0;
 }
 
-async function together(config: Config, report: (line: string) => void): Promise<number> {
+async function together(config: Config, logging: WorkerData['logging'], report: ServeOptions['report']): Promise<number> {
   const [{ default: cluster }, { supervise }] = await Promise.all([import('node:cluster'), import('./workers/supervise.ts')]);
   const { exitCode, reason } = await supervise({
     cluster,
     workers: config.workers,
     entry: fileURLToPath(new URL(`./worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)),
     args: [],
-    workerData: (): WorkerData => ({ config: packConfig(config), logging: logging() }),
+    workerData: (): WorkerData => ({ config: packConfig(config), logging }),
     // A worker drains by itself; the primary's bound is for one that does not come to an end.
     drainMs: config.limits.drainMs + 5_000,
     signals: process,

@@ -10,6 +10,8 @@ const SRC = fileURLToPath(new URL('../src', import.meta.url));
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   oci: [],
   config: ['openstack', 'oci'],
+  // Files and commands of a zuul-registry, in our words.
+  zuul: ['config', 'oci'],
   tls: [],
   openstack: ['tls'],
   // `workers` for its timers.
@@ -18,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   content: ['drivers', 'oci'],
   // Other registries' stores, read and taken over.
   // `config` and `openstack` for how a store is named, `workers` for its timers.
-  migrate: ['content', 'drivers', 'workers', 'config', 'openstack', 'oci'],
+  migrate: ['content', 'drivers', 'workers', 'zuul', 'config', 'openstack', 'oci'],
   views: ['content', 'config', 'oci'],
   upstream: ['drivers', 'workers', 'tls', 'config', 'oci'],
   registry: ['views', 'content', 'upstream', 'drivers', 'config', 'oci'],
@@ -31,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'certificates', 'config', 'oci'],
   // Other programs' files on a machine that Umbra itself need not be on.
   'client-config': ['config', 'oci'],
-  cli: ['client-config', 'certificates', 'config', 'observe', 'oci'],
+  cli: ['zuul', 'client-config', 'certificates', 'config', 'observe', 'oci'],
 };
 /** Test code and what only tests use. */
 const IS_TEST = /\.(test|contract|fixture|property)\.ts$/;

@@ -38,7 +38,7 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['serve', '-c'], "option '-c, --config <file>' argument missing"],
     [['serve', '--verbose'], "unknown option '--verbose'"],
     [['auth', 'rotate-key', '--after', 'soon'], '--after soon: expected a duration'],
-    [['prune'], "required option '--uploads' not specified"],
+    [['prune'], 'say what to remove: --uploads, --tags or both'],
     [['migrate'], "required option '--from <file>' not specified"],
     [['migrate', '--from', 'x', '--dry-run', '--verify'], 'leave out --dry-run or --verify'],
     [['migrate', '--from', 'x', '--overwrite', '--verify'], '--overwrite goes with neither'],
@@ -71,6 +71,7 @@ test.each([
   [['config', '--help']],
   [['config', 'check', '-h']],
   [['config', 'explain', '--help']],
+  [['config', 'convert', '--help']],
   [['config', 'schema', '--help']],
   [['auth', 'rotate-key', '--help']],
   [['ca', '--help']],
@@ -233,7 +234,53 @@ test('prune says what it removed and kept', async () => {
     stdout: 'removed 0 uploads that nobody touched for 1d, kept 0\n',
     stderr: '',
   });
-  expect(JSON.parse((await umbra('prune', '--uploads', '--json', ...file)).stdout)).toEqual({ removed: 0, kept: 0 });
+  expect(JSON.parse((await umbra('prune', '--uploads', '--json', ...file)).stdout)).toEqual({ event: 'uploads', removed: 0, kept: 0, dryRun: false });
+});
+
+test('prune of tags asks for an age', async () => {
+  expect(await umbra('prune', '--tags', '-c', 'good.yaml')).toEqual({ code: 1, stdout: '', stderr: 'umbra: --tags: tagExpiry is not set, so no tag is ever too old\n' });
+  writeFileSync(join(cwd, 'expiry.yaml'), 'tagExpiry: 30d\n');
+  expect(await umbra('prune', '--tags', '--uploads', '--dry-run', '-c', 'expiry.yaml')).toEqual({
+    code: 0, stdout: 'would delete 0 tags that were pushed longer than 30d ago, kept 0\nwould remove 0 uploads that nobody touched for 1d, kept 0\n', stderr: '',
+  });
+});
+
+describe('the file of a zuul-registry', () => {
+  beforeAll(() => writeFileSync(join(cwd, 'registry.yaml'), 'registry: { secret: "%(ZUUL_SECRET)", users: [{ name: a, pass: x, access: write }], storage: { driver: filesystem, root: zuul, expiration: 60 } }\n'));
+
+  test('is as good as one of ours', async () => {
+    expect(await umbra('config', 'check', '-c', 'registry.yaml')).toMatchObject({ code: 1, stderr: 'registry.yaml:1: registry.secret: the environment variable ZUUL_SECRET is not set\n' });
+    writeFileSync(join(cwd, 'registry.yaml'), 'registry: { secret: "%(PASSWORD)", users: [{ name: a, pass: x, access: write }], storage: { driver: filesystem, root: zuul, expiration: 60 } }\n');
+    expect(await umbra('config', 'check', '-c', 'registry.yaml')).toMatchObject({ code: 0 });
+  });
+
+  test('is converted, and told which secrets it shows', async () => {
+    const { code, stdout, stderr } = await umbra('config', 'convert', 'registry.yaml');
+    expect([code, stderr]).toEqual([0, expect.stringContaining('for everybody to read: auth.secret, auth.users[0].password; ')]);
+    expect(stdout).toContain(`storage:\n  driver: filesystem\n  root: ${join(cwd, 'zuul')}\n`);
+    expect(await umbra('config', 'convert', 'good.yaml')).toEqual({ code: 1, stdout: '', stderr: 'umbra: good.yaml has no registry:, so there is nothing to convert\n' });
+  });
+
+  test('is pruned by bin/zuul-registry as it says', async () => {
+    expect(await umbra('zuul-registry', 'prune', '-c', 'registry.yaml', '--dry-run')).toEqual({
+      code: 0, stdout: 'would delete 0 tags that were pushed longer than 1m ago, kept 0\nwould remove 0 uploads that nobody touched for 1d, kept 0\n', stderr: '',
+    });
+    writeFileSync(join(cwd, 'never.yaml'), 'registry: { secret: x, storage: { driver: filesystem, root: zuul } }\n');
+    expect(await umbra('zuul-registry', '-c', 'never.yaml', 'prune')).toEqual({ code: 0, stdout: 'removed 0 uploads that nobody touched for 1d, kept 0\n', stderr: '' });
+  });
+
+  test.each<[string[], number, string]>([
+    [[], 1, '/conf/registry.yaml'],
+    [['-c', 'registry.yaml', 'clean'], 2, 'Allowed choices are serve, prune'],
+    [['--dry-run'], 2, '--dry-run is for prune'],
+    [['-x'], 2, "unknown option '-x'"],
+  ])('zuul-registry %j fails', async (args, code, hint) => {
+    expect(await umbra('zuul-registry', ...args)).toEqual({ code, stdout: '', stderr: expect.stringContaining(hint) });
+  });
+
+  test('zuul-registry has help of its own', async () => {
+    expect((await umbra('zuul-registry', '--help')).stdout).toMatch(/^Usage: zuul-registry \[options\] \[command\]\n/);
+  });
 });
 
 test('prune refuses memory storage, which is the server’s own', async () => {

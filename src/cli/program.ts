@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/problem.ts';
 import { EXIT, describeFailure } from './world.ts';
 import type { World } from './world.ts';
+import { DEFAULT_ZUUL_FILE, zuulProgram } from './zuul-program.ts';
 import type { Versions } from './commands/version.ts';
 
 const CONFIG_FLAG = ['-c, --config <file>', 'configuration file (default: umbra.yaml, if there is one)'] as const;
@@ -11,11 +12,13 @@ const JSON_FLAG = ['--json', 'print JSON, for programs'] as const;
 /** @returns the exit code */
 export async function run(args: readonly string[], world: World, versions: Versions): Promise<number> {
   let exitCode: number = EXIT.ok;
-  const program = build(world, versions, (code) => {
+  const exit = (code: number): void => {
     exitCode = code;
-  });
+  };
+  const asZuul = args[0] === 'zuul-registry'; // bin/zuul-registry says so
+  const program = asZuul ? zuulProgram(dressed(new Command('zuul-registry'), world), world, versions.umbra, exit) : build(world, versions, exit);
   try {
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(args.slice(asZuul ? 1 : 0), { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
@@ -24,16 +27,21 @@ export async function run(args: readonly string[], world: World, versions: Versi
   }
 }
 
-function build(world: World, versions: Versions, exit: (code: number) => void): Command {
-  const program = new Command('umbra')
-    .description('A container image registry in which an image you push shadows the upstream image of the same name.')
-    .version(`umbra ${versions.umbra}`, '-V, --version')
+/** Commands that are added later take it over. */
+function dressed(program: Command, world: World): Command {
+  return program
     .helpOption('-h, --help', 'show help')
-    .helpCommand('help [command]', 'show help for a command')
     .showHelpAfterError('(--help says more)')
     .configureOutput({ writeOut: (text) => world.output.result(text.trimEnd()), writeErr: (text) => world.output.note(text.trimEnd()) })
+    .exitOverride();
+}
+
+function build(world: World, versions: Versions, exit: (code: number) => void): Command {
+  const program = dressed(new Command('umbra'), world)
+    .description('A container image registry in which an image you push shadows the upstream image of the same name.')
+    .version(`umbra ${versions.umbra}`, '-V, --version')
+    .helpCommand('help [command]', 'show help for a command')
     .enablePositionalOptions() // client-config and its own commands have options of the same names
-    .exitOverride()
     .addHelpText('after', examples('umbra serve', 'umbra serve -c /etc/umbra/umbra.yaml', 'umbra config explain'));
 
   program
@@ -70,6 +78,13 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
       ),
     )
     .action(async (options) => exit(await (await import('./commands/config.ts')).explainValues(options, world)));
+
+  config
+    .command('convert')
+    .argument('[file]', "a zuul-registry's configuration", DEFAULT_ZUUL_FILE)
+    .description("Print a zuul-registry's configuration as a file of Umbra's, which means the same. Variables of the environment stay variables; secrets that stand in the file are printed.")
+    .addHelpText('after', examples('umbra config convert registry.yaml > umbra.yaml'))
+    .action(async (file) => exit(await (await import('./commands/config.ts')).convertFile(file, world)));
 
   config
     .command('schema')
@@ -114,11 +129,16 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
   program
     .command('prune')
     .description('Remove what is left over. Servers over the same storage may be running.')
-    .requiredOption('--uploads', 'uploads that nobody touched for longer than limits.uploads')
+    .option('--uploads', 'uploads that nobody touched for longer than limits.uploads')
+    .option('--tags', 'tags of the view main that were pushed longer ago than tagExpiry')
+    .option('--dry-run', 'say what would be removed, and remove nothing')
     .option(...CONFIG_FLAG)
-    .option(...JSON_FLAG)
-    .addHelpText('after', examples('umbra prune --uploads', 'umbra prune --uploads -c /etc/umbra/umbra.yaml --json'))
-    .action(async (options) => exit(await (await import('./commands/prune.ts')).prune(options, world)));
+    .option('--json', 'print each event as a line of JSON, for programs')
+    .addHelpText('after', examples('umbra prune --uploads', 'umbra prune --uploads --tags -c /etc/umbra/umbra.yaml --dry-run'))
+    .action(async (options, command: Command) => {
+      if (options.uploads !== true && options.tags !== true) command.error('error: say what to remove: --uploads, --tags or both', { exitCode: EXIT.usage });
+      exit(await (await import('./commands/prune.ts')).prune(options, world));
+    });
 
   program
     .command('migrate')

@@ -176,6 +176,8 @@ export interface Config {
   readonly coordination: { readonly driver: 'postgres'; readonly url: Secret } | undefined;
   readonly views: { readonly hostSuffix: string | undefined; readonly define: readonly ViewConfig[] };
   readonly tagStalenessMs: number;
+  /** Tags of `main` that were pushed longer ago go when they are pruned; undefined: none does. */
+  readonly tagExpiryMs: number | undefined;
   readonly upstreams: readonly UpstreamConfig[];
   readonly fillDetachedMs: number;
   readonly auth: {

@@ -37,18 +37,18 @@ describe('values', () => {
   });
 });
 
-test('every value knows its line and the variables it came from', () => {
+test('every value knows its line and the variables it came from, and text how it was written', () => {
   const text = ['a: 1', 'list:', '  - x', '  - key:', '      deep', 'flow: { b: "${V}", c: ${W:-d} }', 'anchored: &x {y: 1}', 'alias: *x'].join('\n');
   expect(Object.fromEntries(readDocument(text, { V: 'v' }).places)).toEqual({
     '': { line: 1, variables: [] },
     a: { line: 1, variables: [] },
     list: { line: 2, variables: [] },
-    'list[0]': { line: 3, variables: [] },
+    'list[0]': { line: 3, variables: [], written: 'x' },
     'list[1]': { line: 4, variables: [] },
-    'list[1].key': { line: 4, variables: [] },
+    'list[1].key': { line: 4, variables: [], written: 'deep' },
     flow: { line: 6, variables: [] },
-    'flow.b': { line: 6, variables: ['V'] },
-    'flow.c': { line: 6, variables: [] },
+    'flow.b': { line: 6, variables: ['V'], written: '${V}' },
+    'flow.c': { line: 6, variables: [], written: '${W:-d}' },
     anchored: { line: 7, variables: [] },
     'anchored.y': { line: 7, variables: [] },
     alias: { line: 8, variables: [] },

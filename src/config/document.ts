@@ -7,13 +7,17 @@ import type { Document as YamlDocument, Node, YAMLError, YAMLMap } from 'yaml';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
 import { substitute } from './substitution.ts';
-import type { Environment } from './substitution.ts';
+import type { Environment, Substituted } from './substitution.ts';
 
 /** Where a value was written. */
 export interface Place {
   readonly line: number;
   /** The environment variables that the value came from. */
   readonly variables: readonly string[];
+  /** Text: as a file of ours would write it. */
+  readonly written?: string;
+  /** What the file calls it, where that is not what we call it. */
+  readonly spelled?: string;
 }
 
 export interface Fault {
@@ -32,6 +36,24 @@ export interface ParsedDocument {
   readonly faults: readonly Fault[];
 }
 
+/** Another program's file, which a key at its root tells from ours. */
+export interface Dialect {
+  readonly root: string;
+  /** Of the whole text, before YAML is parsed: what would be none stands in for by other characters, one for one. */
+  readonly shield: (text: string) => string;
+  readonly unshield: (text: string) => string;
+  /** Of each text below `root`; elsewhere texts are ours. */
+  readonly substitute: (text: string, env: Environment) => Substituted;
+  /** In our words; `places` say what the file called them. Where something is wrong below `root`, the value is undefined. */
+  readonly translate: (document: ParsedDocument, surroundings: DialectSurroundings) => ParsedDocument;
+  /** The same of the part `storage` alone, whatever stands beside it. */
+  readonly translateStorage: (document: ParsedDocument, surroundings: DialectSurroundings) => ParsedDocument;
+}
+
+export interface DialectSurroundings {
+  readonly cwd: string;
+}
+
 /** Deeper than any configuration; an alias inside its own anchor would be endless. */
 const MAX_DEPTH = 32;
 /** A few aliases of aliases multiply to any size. */
@@ -39,12 +61,17 @@ const MAX_VALUES = 100_000;
 /** An object cannot be trusted to show these as ordinary keys. */
 const UNUSABLE_KEYS: readonly string[] = ['__proto__', 'constructor', 'prototype'];
 
-export function readDocument(text: string, env: Environment): ParsedDocument {
+/** @param dialect whose files are read too, in their own words */
+export function readDocument(text: string, env: Environment, dialect?: Dialect): ParsedDocument {
   const lines = new LineCounter();
   // Duplicate keys are found below, where their path is known.
-  const document = parseDocument(shield(text), { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const document = parseDocument(shield(dialect?.shield(text) ?? text), { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const faults = syntaxFaults([...document.errors, ...document.warnings], lines);
-  return faults.length > 0 ? { value: undefined, places: new Map(), faults } : new Reader(document, lines, env).read();
+  return faults.length > 0 ? { value: undefined, places: new Map(), faults } : new Reader(document, lines, env, dialect).read();
+}
+
+export function isIn({ root }: Dialect, { value }: ParsedDocument): boolean {
+  return typeof value === 'object' && value !== null && root in value;
 }
 
 /**
@@ -92,14 +119,16 @@ class Reader {
   readonly #document: YamlDocument.Parsed;
   readonly #lines: LineCounter;
   readonly #env: Environment;
+  readonly #dialect: Dialect | undefined;
   readonly #places = new Map<string, Place>();
   readonly #faults: Fault[] = [];
   #values = 0;
 
-  constructor(document: YamlDocument.Parsed, lines: LineCounter, env: Environment) {
+  constructor(document: YamlDocument.Parsed, lines: LineCounter, env: Environment, dialect: Dialect | undefined) {
     this.#document = document;
     this.#lines = lines;
     this.#env = env;
+    this.#dialect = dialect;
   }
 
   read(): ParsedDocument {
@@ -126,10 +155,15 @@ class Reader {
     if (isSeq(node))
       return node.items.map((item, i) => this.#value(item as Node | null, [...path, i], this.#lineOf(item as Node | null) ?? line));
     if (!isScalar(node) || typeof node.value !== 'string') return isScalar(node) ? node.value : null;
-    const { text, variables, errors } = substitute(unshield(node.value), this.#env);
+    const replace = this.#dialect !== undefined && path[0] === this.#dialect.root ? this.#dialect.substitute : substitute;
+    const { text, variables, errors, written } = replace(this.#unshield(node.value), this.#env);
     for (const error of errors) this.#fault(path, line, error);
-    this.#places.set(formatPath(path), { line, variables });
+    this.#places.set(formatPath(path), { line, variables, written });
     return text;
+  }
+
+  #unshield(text: string): string {
+    return unshield(this.#dialect?.unshield(text) ?? text);
   }
 
   #map(node: YAMLMap, path: Path): Record<string, unknown> {

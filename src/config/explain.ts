@@ -36,7 +36,7 @@ export interface Row {
   readonly note: string | undefined;
 }
 
-export function explain({ config, file, places, contents, elsewhere, notes }: Loaded): readonly Row[] {
+export function explain({ config, file, document: { places }, contents, elsewhere, notes }: Loaded): readonly Row[] {
   return flatten(inWords(config)).map(([key, value]): Row => {
     const place = places.get(key) ?? places.get(`${key}File`);
     const variables = [...places].flatMap(([other, { variables: names }]) => (other === key || other.startsWith(`${key}[`) ? names : []));
@@ -80,6 +80,7 @@ export function inWords({
   coordination,
   views,
   tagStalenessMs,
+  tagExpiryMs,
   upstreams,
   fillDetachedMs,
   auth,
@@ -104,6 +105,7 @@ export function inWords({
     coordination: coordination && { ...coordination },
     views: { hostSuffix: views.hostSuffix, define: Object.fromEntries(views.define.map(({ id, parents }) => [id, { parents }])) },
     tagStaleness: formatDuration(tagStalenessMs),
+    tagExpiry: tagExpiryMs === undefined ? undefined : formatDuration(tagExpiryMs),
     upstreams: Object.fromEntries(
       upstreams.map(({ host, ttlMs, negativeTtlMs, timeoutMs, url, policy, username, password, ca }) => [
         host,

@@ -84,6 +84,7 @@ describe('without a file', () => {
       storage: { driver: 'filesystem', root: join(cwd, 'umbra-data') },
       views: { hostSuffix: undefined, define: [] },
       tagStalenessMs: 1000,
+      tagExpiryMs: undefined,
       upstreams: [{ host: 'docker.io', url: 'https://registry-1.docker.io', ...upstream }, ...hosts.map((host) => ({ host, url: `https://${host}`, ...upstream }))],
       upstreamStorage: undefined,
       coordination: undefined,

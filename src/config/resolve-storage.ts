@@ -15,7 +15,7 @@ import type { OpenStackSettings, StorageSettings } from './settings.ts';
 /** Where a value comes from that the file does not say. */
 export type Elsewhere = { readonly kind: 'variable'; readonly variable: string } | { readonly kind: 'cloud'; readonly cloud: string; readonly path: string };
 
-interface Given {
+export interface Given {
   readonly files: NamedFiles;
   readonly machine: Machine;
   readonly report: Report;

@@ -13,7 +13,7 @@ import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
 import type { ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
 import { resolveStorage } from './resolve-storage.ts';
-import type { Elsewhere } from './resolve-storage.ts';
+import type { Elsewhere, Given } from './resolve-storage.ts';
 import { checkKeyFile, checkStorage, checkTwoStores } from './storage-checks.ts';
 import type { Environment } from './substitution.ts';
 import { bcryptProblem, postgresUrlProblem } from './words.ts';
@@ -46,8 +46,9 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   const { views, auth, limits } = settings;
   const files = new NamedFiles(machine.folder, report);
   const elsewhere = new Map<string, Elsewhere>();
-  const storage = store(settings.storage, 'storage');
-  const upstreamStorage = settings.upstreamStorage && store(settings.upstreamStorage, 'upstreamStorage');
+  const given: Given = { files, machine, report, elsewhere };
+  const storage = resolveStore(settings.storage, 'storage', given);
+  const upstreamStorage = settings.upstreamStorage && resolveStore(settings.upstreamStorage, 'upstreamStorage', given);
   const keyFile = files.path(auth.keyFile);
   const proxyCa = resolveProxyCa(settings.proxyCa, keyFile, files);
   const configured = authConfigured(auth);
@@ -81,6 +82,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       define: Object.entries(views.define).map(([id, { parents }]) => ({ id: id as ViewId, parents })), // the schema checked the keys
     },
     tagStalenessMs: settings.tagStaleness,
+    tagExpiryMs: settings.tagExpiry,
     upstreams: Object.entries(settings.upstreams).map(([host, upstream]) =>
       resolveUpstream(host, upstream, ['upstreams', host], files, report),
     ),
@@ -112,11 +114,11 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
     },
   };
   return { config, contents: files.contents, elsewhere, notes: notesOf(settings, machine, { configured, alone }) };
+}
 
-  function store(one: StorageSettings, key: 'storage' | 'upstreamStorage'): StorageConfig {
-    checkStorage([key], one, report);
-    return resolveStorage(one, [key], { files, machine, report, elsewhere });
-  }
+export function resolveStore(settings: StorageSettings, key: 'storage' | 'upstreamStorage', given: Given): StorageConfig {
+  checkStorage([key], settings, given.report);
+  return resolveStorage(settings, [key], given);
 }
 
 /** Not set: beside the key that signs tokens, which is likewise made here and kept out of the storage. */

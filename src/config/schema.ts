@@ -24,7 +24,7 @@ import {
   viewProblem,
 } from './words.ts';
 
-const DEFAULT_UPSTREAMS = ['docker.io', 'quay.io', 'ghcr.io', 'gcr.io', 'registry.k8s.io', 'mcr.microsoft.com', 'public.ecr.aws'];
+export const DEFAULT_UPSTREAMS: readonly string[] = ['docker.io', 'quay.io', 'ghcr.io', 'gcr.io', 'registry.k8s.io', 'mcr.microsoft.com', 'public.ecr.aws'];
 const MANY_WORKERS = 256;
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -209,6 +209,9 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
   coordination: v.optional(coordination),
   views: v.optional(views, {}),
   tagStaleness: v.optional(duration('How late a tag moved on another node may be seen; the workers of one node see it at once.'), '1s'),
+  tagExpiry: v.optional(
+    duration('Tags of the view `main` that were pushed longer ago are deleted by `umbra prune --tags`, and by nothing else. Not set: none.', { min: 1, timer: false }),
+  ),
   upstreams: v.optional(
     record(
       'The registries to pull from, by their hosts in names. A list here replaces the default one; `{}` is none. Other hosts are local.',

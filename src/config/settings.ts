@@ -107,6 +107,7 @@ export interface Settings {
     readonly define: Readonly<Record<string, { readonly parents: readonly ViewId[] }>>;
   };
   readonly tagStaleness: number;
+  readonly tagExpiry?: number | undefined;
   readonly upstreams: Readonly<Record<string, UpstreamSettings>>;
   readonly fillDetached: number;
   readonly auth: {

@@ -18,7 +18,7 @@ test.each<[string, string, string[]]>([
   ['$${NAME}', '${NAME}', []],
   ['$2y$10$abc', '$2y$10$abc', []],
 ])('%j becomes %j', (text, expected, variables) => {
-  expect(substitute(text, env)).toEqual({ text: expected, variables, errors: [] });
+  expect(substitute(text, env)).toEqual({ text: expected, variables, errors: [], written: text });
 });
 
 test.each([

@@ -9,9 +9,16 @@ export interface Substituted {
   readonly variables: readonly string[];
   /** What is wrong, one message each; the text is then of no use. */
   readonly errors: readonly string[];
+  /** As a file of ours would write it, with what comes from the environment left to the environment. */
+  readonly written: string;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What means just this text. */
+export function literally(text: string): string {
+  return text.replaceAll('${', () => '$${'); // a function, since in a text $$ would be $
+}
 
 const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?/g;
 
@@ -33,5 +40,5 @@ export function substitute(text: string, env: Environment): Substituted {
       errors.push(`the environment variable ${name} is not set, and \${${name}} has no default (write \${${name}:-…})`);
     return fallback ?? '';
   });
-  return { text: replaced, variables, errors };
+  return { text: replaced, variables, errors, written: text };
 }

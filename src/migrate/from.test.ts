@@ -76,19 +76,24 @@ describe('a configuration of a zuul-registry', () => {
     writeFileSync(join(cwd, 'clouds.yaml'), 'clouds: { corp: { auth: { auth_url: "https://keystone:5000/v3", username: me, password: pw, project_name: p }, region_name: one } }');
     const text = 'registry: { storage: { driver: swift, cloud: corp, container: c } }';
     expect(shown(await read(text))).toMatchObject({ storage: { driver: 'swift', container: 'c', prefix: '', region: 'one', auth: { kind: 'password', user: { name: 'me' }, password: 'secret pw', project: { name: 'p' } } }, root: '_local/' });
-    await expect(read(text.replace('corp', 'other'))).rejects.toThrow('config.yml: registry.storage.cloud: ');
+    await expect(read(text.replace('corp', 'other'))).rejects.toThrow('config.yml:1: registry.storage.cloud: ');
   });
 
   test('in S3', async () => {
-    const text = 'registry: { storage: { driver: s3, endpoint: "https://s3.example.org", bucket: b, access-key: a, secret-key: s } }';
+    const text = 'registry: { storage: { driver: s3, endpoint: "https://s3.example.org", bucket: images, access-key: a, secret-key: s } }';
     expect(shown(await read(text))).toMatchObject({ storage: { driver: 's3', endpoint: 'https://s3.example.org', pathStyle: true, credentials: { accessKeyId: 'a', secretAccessKey: 'secret s' } } });
   });
 
   test.each([
-    ['registry: { storage: { driver: tape } }', 'registry.storage.driver: expected filesystem, swift or s3'],
-    ['registry: {}', 'registry.storage: expected a map'],
+    ['registry: { secrt: x, storage: { driver: tape } }', '1: registry.storage.driver: expected one of filesystem, swift, s3, got "tape"'],
+    ['registry: { storage: { driver: filesystem } }', '1: registry.storage.root: missing: the folder'],
+    ['registry: {}', '1: registry.storage: expected a map, got nothing'],
   ])('%s', async (text, message) => {
-    await expect(read(text)).rejects.toThrow(`config.yml: ${message}`);
+    await expect(read(text)).rejects.toThrow(`config.yml:${message}`);
+  });
+
+  test('of which nothing but the storage matters', async () => {
+    expect(await read('registry: { tls-key: /not/here, addres: x, storage: { driver: filesystem, root: /storage } }')).toMatchObject({ storage: { root: '/storage' } });
   });
 });
 

@@ -29,8 +29,9 @@ export async function readFrom(from: string, { cwd, env }: FromSurroundings): Pr
   const fail = (problem: string): never => {
     throw new Error(`${from}: ${problem}`);
   };
+  const zuul = await zuulStorage(from, { env, cwd }, ZUUL_ROOT);
+  if (zuul !== undefined) return zuul;
   const parsed = parseYaml(text, fail);
-  if (isMap(parsed['registry'])) return await zuulStorage(parseYaml(substitute(text, env), fail), { env, cwd, fail }, ZUUL_ROOT);
   if (parsed['storage'] !== undefined) return await distributionStorage(parsed, { env, fail }, DISTRIBUTION_ROOT);
   return fail('expected a configuration of Distribution, which has storage:, or of a zuul-registry, which has registry:');
 }
@@ -54,9 +55,4 @@ function parseYaml(text: string, fail: (problem: string) => never): Record<strin
     return fail(`not YAML: ${error instanceof Error ? error.message : String(error)}`);
   }
   return isMap(parsed) ? parsed : fail('expected a map of keys');
-}
-
-/** `%(ZUUL_NAME)` in the text of a zuul-registry's configuration is that variable of the environment, where it is set. */
-function substitute(text: string, env: FromSurroundings['env']): string {
-  return text.replace(/%\((ZUUL_\w+)\)/gi, (whole, name: string) => env[name] ?? whole);
 }

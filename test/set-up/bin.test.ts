@@ -47,7 +47,7 @@ beforeEach(() => {
   mkdirSync(join(project, 'dist'), { recursive: true });
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
   writeFileSync(join(project, 'dist/main.js'), PROGRAM);
-  cpSync(join(ROOT, 'bin'), join(project, 'bin'), { recursive: true });
+  cpSync(join(ROOT, 'bin'), join(project, 'bin'), { recursive: true, verbatimSymlinks: true });
   const brought = join(project, `node_modules/node-linux-${process.arch}/bin`);
   mkdirSync(brought, { recursive: true });
   symlinkSync(process.execPath, join(brought, 'node'));
@@ -94,6 +94,24 @@ describe('it is found and runs where its caller stands', () => {
 
   test('on the search path', async () => {
     said(await run('sh', ['-c', 'umbra x'], { env: { PATH: `${project}/bin:${tools}` } }));
+  });
+});
+
+describe('as a zuul-registry it has that command line', () => {
+  test.each<[string, () => string]>([
+    ['by its own name', () => join(project, 'bin/zuul-registry')],
+    ['through a link of its name', () => { symlinkSync('bin/umbra', join(project, 'zuul-registry')); return join(project, 'zuul-registry'); }],
+    ['through a link of another name', () => { symlinkSync('bin/zuul-registry', join(project, 'registry')); return join(project, 'registry'); }],
+  ])('%s', async (_, link) => {
+    expect(said(await run(link(), ['-d', 'prune'])).args).toEqual(['zuul-registry', '-d', 'prune']);
+  });
+
+  test('a folder of that name changes nothing', async () => {
+    mkdirSync(join(base, 'zuul-registry'), { recursive: true });
+    const link = join(base, 'zuul-registry/umbra');
+    rmSync(link, { force: true });
+    symlinkSync(join(project, 'bin/umbra'), link);
+    expect(said(await run(link, ['x'])).args).toEqual(['x']);
   });
 });
 

@@ -46,7 +46,7 @@ test.each([
   expect(await ended).toEqual([0, null]);
   expect(existsSync(join(folder, 'umbra-data'))).toBe(true);
   expect(execFileSync('./umbra', ['prune', '--uploads', '--json'], { cwd: folder, encoding: 'utf8' })).toBe(
-    '{\n  "removed": 0,\n  "kept": 0\n}\n',
+    '{"event":"uploads","removed":0,"kept":0,"dryRun":false}\n',
   );
 });
 

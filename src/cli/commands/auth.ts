@@ -1,6 +1,6 @@
 /** `umbra auth …`: what there is to do with keys. */
 import { resolve } from 'node:path';
-import { loadConfig } from '../../config/load.ts';
+import { load } from '../load.ts';
 import { parseDuration } from '../../config/quantity.ts';
 import { formatJson } from '../output.ts';
 import { EXIT } from '../world.ts';
@@ -24,7 +24,7 @@ export async function rotateSigningKey({ config: file, keyFile, after, revoke = 
   }
   let path = keyFile && resolve(surroundings.cwd, keyFile);
   if (path === undefined) {
-    const { auth } = (await loadConfig(file, surroundings)).config;
+    const { auth } = (await load(file, surroundings)).config;
     if (auth.secret !== undefined) {
       output.note('umbra: the key is derived from auth.secret, and there is no file to put another in; expected auth.keyFile, or --key-file');
       return EXIT.failed;

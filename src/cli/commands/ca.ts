@@ -1,7 +1,7 @@
 /** `umbra ca`: shows whom clients of a listener with `proxy: true` have to trust. */
 import { randomBytes } from 'node:crypto';
 import { openAuthority } from '../../certificates/authority.ts';
-import { loadConfig } from '../../config/load.ts';
+import { load } from '../load.ts';
 import { formatJson } from '../output.ts';
 import { EXIT } from '../world.ts';
 import type { World } from '../world.ts';
@@ -12,7 +12,7 @@ export interface CaOptions {
 }
 
 export async function showAuthority({ config: file, json = false }: CaOptions, { output, ...surroundings }: World): Promise<number> {
-  const { config } = await loadConfig(file, surroundings);
+  const { config } = await load(file, surroundings);
   const { certificate, pem } = await openAuthority(config.proxyCa, {
     nowMs: Date.now,
     randomBytes,

@@ -12,7 +12,7 @@ import type { ClientName, RegistryAddress, Request } from '../../client-config/r
 import { plan } from '../../client-config/plan.ts';
 import { formatPlan, planForPrograms } from '../../client-config/show.ts';
 import type { Config, ListenerConfig } from '../../config/config.ts';
-import { loadConfig } from '../../config/load.ts';
+import { load } from '../load.ts';
 import { originProblem, registryHostProblem, viewProblem } from '../../config/words.ts';
 import type { ViewId } from '../../oci/name.ts';
 import { formatJson } from '../output.ts';
@@ -110,7 +110,7 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
   });
   const view = checked('--view', options.view, viewProblem) as ViewId | undefined;
   const named = checked('--registry', options.registry, originProblem);
-  const { config } = await loadConfig(options.config, world);
+  const { config } = await load(options.config, world);
   const registry = named === undefined ? defaultRegistry(config) : parseRegistry(named);
   const upstreams = options.upstreams?.split(',') ?? config.upstreams.map(({ host }) => host);
   for (const host of upstreams) checked('--upstreams', host, registryHostProblem);

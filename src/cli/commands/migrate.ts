@@ -1,6 +1,6 @@
 /** `umbra migrate`: takes another registry's images over. What happens is told in words, or as one line of JSON each. */
 import type { Config } from '../../config/config.ts';
-import { loadConfig } from '../../config/load.ts';
+import { load } from '../load.ts';
 import { namePatternProblem, registryHostProblem } from '../../config/words.ts';
 import type { Counts, MigrateEvent, Migration } from '../../migrate.ts';
 import { parseViewId } from '../../oci/name.ts';
@@ -35,7 +35,7 @@ export async function migrateRegistry(options: MigrateOptions, world: World): Pr
     output.note(`umbra: ${wrong} (--help says more)`);
     return EXIT.usage;
   }
-  const { config } = await loadConfig(options.config, world);
+  const { config } = await load(options.config, world);
   if (config.storage.driver === 'memory' && options.dryRun !== true) {
     output.note('umbra: storage is memory, which is gone when this process ends');
     return EXIT.failed;
