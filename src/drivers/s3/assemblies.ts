@@ -125,8 +125,11 @@ export class S3Assemblies implements Assemblies {
   }
 
   async discard(state: AssemblyState, options: CallOptions = {}): Promise<void> {
-    segmentsOf(state);
+    const { objects, root } = this.#options;
+    const pieces = piecesOf(root, state.prefix, segmentsOf(state));
     options.signal?.throwIfAborted();
+    // The state's own first, whatever a listing says: that of s3api lags behind what was just written.
+    await objects.deleteFull(pieces.map(({ key }) => key), options.signal);
     await this.#discard(state.prefix, options.signal);
   }
 
