@@ -1,6 +1,7 @@
 /** Umbra's storage configuration for a store of its own behind fault proxies, with which nothing is left in the store. */
 import { FaultProxy } from '../services/fault-proxy.ts';
 import { freshContainer, type OpenStackSettings } from '../services/openstack.ts';
+import type { RadosgwSettings } from '../services/radosgw.ts';
 import { SwiftAccount } from '../services/swift-account.ts';
 
 export interface StoreBehindFaults extends AsyncDisposable {
@@ -35,5 +36,16 @@ export async function swiftBehindFaults(openstack: OpenStackSettings, seed: numb
     store,
     keystone,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Its buckets go with it. */
+export async function s3BehindFaults({ endpoint, region, accessKeyId, secretAccessKey }: RadosgwSettings, seed: number): Promise<StoreBehindFaults> {
+  const store = await FaultProxy.start({ origin: endpoint, store: 's3', seed });
+  return {
+    storage: { driver: 's3', endpoint: store.url, region, bucket: freshContainer('faults'), accessKeyId, secretAccessKey },
+    store,
+    keystone: undefined,
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
 }

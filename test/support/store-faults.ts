@@ -28,12 +28,17 @@ export function storeFaults(style: StoreStyle, probability: number): Readonly<Re
 /** A session waits before it asks for another token where the one it just got was refused: this must be rare. */
 export const REFUSED_TOKENS: readonly RuleOptions[] = [{ fault: { kind: 'status', status: 401 }, when: { every: 150 } }];
 
-/** Swift's listings are not those of now; its point reads are. Each of two rules takes about half of the share. */
-export function listingFaults(share: number): readonly RuleOptions[] {
+/**
+ * Listings that are not those of now, while point reads are: as they stood some writes ago (Swift, where each of the two
+ * rules takes about half of the share), or without the newest.
+ */
+export function listingFaults(style: StoreStyle, share: number): readonly RuleOptions[] {
   const match: Match = { listing: true };
   const when = (probability: number): When => ({ probability, inARow: 1_000 }); // one that lags is no failure: nobody tries again
+  const omitting = { kind: 'omitting listing', ms: 30_000 } as const;
+  if (style === 's3') return [{ fault: omitting, match, when: when(share) }];
   return [
     { fault: { kind: 'stale listing', writes: 20 }, match, when: when(share / 2) },
-    { fault: { kind: 'omitting listing', ms: 30_000 }, match, when: when(share / (2 - share)) },
+    { fault: omitting, match, when: when(share / (2 - share)) },
   ];
 }
