@@ -1,24 +1,30 @@
 /**
  * The driver contract over a real object store with a fault proxy before it: what drivers do about faults is theirs,
- * and nothing of it may be seen by who uses them. One run with all kinds at once; each kind by itself in `make soak`.
+ * and nothing of it may be seen by who uses them. One run with all kinds at once, and one with listings that lag, which
+ * the contract is told; each kind by itself in `make soak`.
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { driverContract } from '../../src/drivers/contract/driver.contract.ts';
+import { driverContract, type ContractPart, type Listings } from '../../src/drivers/contract/driver.contract.ts';
 import type { StorageConfig } from '../../src/config/config.ts';
 import { openStore, type StorageDeps } from '../../src/storage.ts';
 import { systemTimers, type Timers } from '../../src/workers/timers.ts';
 import { FaultProxy } from '../services/fault-proxy.ts';
 import type { FaultRule, RuleOptions } from '../services/fault-rules.ts';
-import { storeFaults, type StoreStyle } from './store-faults.ts';
+import { listingFaults, storeFaults, type StoreStyle } from './store-faults.ts';
 
 export interface ContractFaults {
+  /** The store, e.g. `radosgw`. */
+  readonly name: string;
   readonly style: StoreStyle;
   readonly origin: string;
   /** The configuration that leads through the proxy. */
   readonly storage: (url: string, prefix: string) => StorageConfig | Promise<StorageConfig>;
-  /** Nothing but in the soak: a store so slow that the contract takes many minutes. */
-  readonly onlySoak?: boolean;
+  /**
+   * How much of it there is in `make test`. `parts`: without what depends on many requests more than on what becomes of
+   * them. `none`: a store so slow that the contract takes many minutes. In the soak: all.
+   */
+  readonly inTest: 'all' | 'parts' | 'none';
   /** After all tests. */
   readonly remove: () => Promise<void>;
 }
@@ -27,13 +33,22 @@ const SEED = Number(process.env['SEED'] ?? 20_262);
 /** The long matrix: `make soak`. */
 const SOAK = process.env['UMBRA_SOAK'] !== undefined;
 
-export function contractBehindFaults({ style, origin, storage, onlySoak = false, remove }: ContractFaults): void {
-  const matrix: Readonly<Record<string, readonly RuleOptions[]>> = {
-    'all faults at once': Object.values(storeFaults(style, 0.006)).flat(),
-    ...(SOAK && storeFaults(style, 0.05)),
+interface Run {
+  readonly rules: readonly RuleOptions[];
+  readonly listings?: Listings;
+  /** Outside the soak; default: all. */
+  readonly parts?: readonly ContractPart[] | undefined;
+}
+
+export function contractBehindFaults({ name, style, origin, storage, inTest, remove }: ContractFaults): void {
+  // Behind listings that lag: outside the soak what a driver makes of listings itself, not what its users do.
+  const matrix: Readonly<Record<string, Run>> = {
+    'all faults at once': { rules: Object.values(storeFaults(style, 0.006)).flat(), parts: inTest === 'parts' ? ['objects', 'sources', 'claims', 'assemblies'] : undefined },
+    'listings that lag': { rules: listingFaults(style, 0.6), listings: 'lag', parts: ['claims', 'assemblies'] },
+    ...(SOAK && Object.fromEntries(Object.entries(storeFaults(style, 0.05)).map(([kind, rules]) => [kind, { rules }]))),
   };
-  for (const [kind, rules] of Object.entries(matrix)) {
-    describe.skipIf(onlySoak && !SOAK)(`behind ${kind}`, () => {
+  for (const [kind, { rules, listings = 'fresh', parts }] of Object.entries(matrix)) {
+    describe.skipIf(inTest === 'none' && !SOAK)(`${name} behind ${kind}`, () => {
       let proxy: FaultProxy;
       let added: FaultRule[];
       const events = new Map<string, number>();
@@ -42,28 +57,29 @@ export function contractBehindFaults({ style, origin, storage, onlySoak = false,
         added = rules.filter(isTheDrivers).map((rule) => proxy.add(rule));
       });
       afterAll(async () => {
-        console.log(`${style} behind ${kind}, seed ${SEED}, ${proxy.requests} requests:\n${proxy.report()}\n`, Object.fromEntries(events));
+        console.log(`${name} behind ${kind}, seed ${SEED}, ${proxy.requests} requests:\n${proxy.report()}\n`, Object.fromEntries(events));
         proxy.clear();
         await proxy[Symbol.asyncDispose]();
-        await remove();
       });
       const deps: StorageDeps = {
         threads: 4, nowMs: Date.now, timers: hurried, memoryBytes: 32 * 1024 * 1024,
         report: ({ kind: event }) => events.set(event, (events.get(event) ?? 0) + 1),
       };
 
-      driverContract(style, async () => {
+      driverContract(name, async () => {
         const prefix = `${randomBytes(6).toString('hex')}/`;
         return {
           open: async () => openStore(await storage(proxy.url, prefix), undefined, deps),
           close: async () => undefined,
+          listings,
         };
-      });
+      }, SOAK ? undefined : parts);
       test('every fault came about', () => {
         expect(added.filter(({ happened }) => happened === 0).map(({ name }) => name)).toEqual([]);
       });
     });
   }
+  afterAll(remove);
 }
 
 /** What a stream gives is hashed by who reads it (src/http/verified.ts): a driver that reads ranges has no sum to compare with. */

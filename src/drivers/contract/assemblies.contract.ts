@@ -2,14 +2,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Appender, AssemblyState, Driver } from '../driver.ts';
-import { all, eachWithStore, expectFailure, patterned, rangeOf, rounds, text, wholeOf, writeAll, type ContractStore } from './store.contract.ts';
+import { all, eachWithStore, expectFailure, expectListed, patterned, rangeOf, rounds, text, wholeOf, writeAll, type ContractStore } from './store.contract.ts';
 
 const PREFIX = 'uploads/0123456789abcdef';
 
 export function assembliesContract(makeStore: () => Promise<ContractStore>): void {
   describe('assemblies', () => {
     const subject = eachWithStore(makeStore);
-    const keys = async (): Promise<string[]> => (await all(subject.driver.list(''))).map((entry) => entry.key);
+    const expectKeys = async (...keys: readonly string[]): Promise<void> => expectListed(subject, (await all(subject.driver.list(''))).map(({ key }) => key), keys);
 
     /** A state of one finished attempt. */
     const gathered = async (bytes: Uint8Array): Promise<AssemblyState> => {
@@ -23,7 +23,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       const state = subject.driver.assemblies.create(PREFIX);
       expect(state).toMatchObject({ prefix: PREFIX, offset: 0 });
       expect(await subject.driver.assemblies.open(state)).toBeUndefined();
-      expect(await keys()).toEqual([]);
+      await expectKeys();
     });
 
     test('bytes gathered become visible in one step, and nothing else stays', async () => {
@@ -38,7 +38,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       expect(stat.size).toBe(bytes.length);
       expect(await other.head('blobs/x/data')).toEqual(stat);
       expect((await wholeOf(other.open('blobs/x/data')))?.equals(bytes)).toBe(true);
-      expect(await keys()).toEqual(['blobs/x/data']);
+      await expectKeys('blobs/x/data');
       await driver.sync(['blobs/x/data']);
     });
 
@@ -81,7 +81,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       expect(text(await wholeOf(other.assemblies.open(JSON.parse(JSON.stringify(state)) as AssemblyState)))).toBe('one two three');
       await other.assemblies.complete(JSON.parse(JSON.stringify(state)) as AssemblyState, 'key');
       expect(text((await driver.get('key'))?.bytes)).toBe('one two three');
-      expect(await keys()).toEqual(['key']);
+      await expectKeys('key');
     });
 
     test('nothing gathered becomes an empty object', async () => {
@@ -92,7 +92,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       expect((await driver.assemblies.complete(state, 'begun')).size).toBe(0);
       expect((await driver.get('never-begun'))?.bytes).toEqual(Buffer.alloc(0));
       expect((await driver.get('begun'))?.bytes).toEqual(Buffer.alloc(0));
-      expect(await keys()).toEqual(['begun', 'never-begun']);
+      await expectKeys('begun', 'never-begun');
     });
 
     test('complete replaces what stands at the key, under a stamp of its own', async () => {
@@ -122,7 +122,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       const attempt = await driver.assemblies.append(driver.assemblies.create(PREFIX));
       await attempt.write(Buffer.from('lost'));
       await attempt.abandon();
-      expect(await keys()).toEqual([]);
+      await expectKeys();
       expect(await all(driver.children(''))).toEqual([]);
     });
 
@@ -169,7 +169,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       expect(text(await wholeOf(driver.assemblies.open(end)))).toBe(`${begun}later`);
       await driver.assemblies.complete(end, 'key');
       expect(text((await driver.get('key'))?.bytes)).toBe(`${begun}later`);
-      expect(await keys()).toEqual(['key']);
+      await expectKeys('key');
     });
 
     test('bytes that a superseded attempt is still writing reach nobody', async () => {
@@ -208,7 +208,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
         }
         expect(completed.length).toBe(1);
         expect(text((await driver.get('key'))?.bytes)).toBe(`${begun}attempt ${completed[0]}`);
-        expect(await keys()).toEqual(['key']);
+        await expectKeys('key');
         await driver.delete(['key']);
       }
     });
@@ -308,7 +308,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       await expectFailure(driver.assemblies.complete(state, 'other'), 'superseded');
       await expectFailure(driver.assemblies.append(state), 'superseded');
       expect(await driver.assemblies.open(state)).toBeUndefined();
-      expect(await keys()).toEqual(['key']);
+      await expectKeys('key');
     });
 
     test('a state cannot be completed once an attempt goes on from it', async () => {
@@ -327,17 +327,18 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       await driver.put(`${PREFIX}/state`, Buffer.from('mine'));
       await driver.put(`${PREFIX}-2/state`, Buffer.from('mine'));
       await driver.assemblies.discard(await gathered(Buffer.from('x')));
-      expect(await keys()).toEqual([`${PREFIX}-2/state`, `${PREFIX}/state`]);
+      await expectKeys(`${PREFIX}-2/state`, `${PREFIX}/state`);
       const running = await driver.assemblies.append(driver.assemblies.create(PREFIX));
       await running.write(Buffer.from('y'));
       await other.assemblies.discard(other.assemblies.create(PREFIX));
-      expect(await keys()).toEqual([`${PREFIX}-2/state`, `${PREFIX}/state`]);
+      await expectKeys(`${PREFIX}-2/state`, `${PREFIX}/state`);
       if (driver.assemblies.exclusive) await expectFailure(running.finish(), 'superseded');
       else {
         // Elsewhere what had landed is gone, as whoever completes it learns; bytes that are still in memory are the attempt's own.
         await running.abandon();
         const ended = await gathered(Buffer.from('z'));
-        await other.assemblies.discard(other.assemblies.create(PREFIX));
+        // Bytes that the state does not name may be found by a listing alone; a sweep comes later.
+        await other.assemblies.discard(subject.listings === 'fresh' ? other.assemblies.create(PREFIX) : ended);
         await expectFailure(driver.assemblies.complete(ended, 'key'), 'superseded');
       }
       expect(await driver.head('key')).toBeUndefined();
@@ -453,7 +454,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       expect(await driver.assemblies.open(orphan)).toBeUndefined();
       expect((await wholeOf(driver.assemblies.open(inSession)))?.equals(bytes)).toBe(true);
       expect((await wholeOf(driver.open('blobs/completed')))?.equals(bytes)).toBe(true);
-      expect(await keys()).toEqual(['blobs/completed']);
+      await expectKeys('blobs/completed');
       expect(await driver.assemblies.sweep?.({ beforeMs: nowMs + 3_600_000, inUse })).toEqual({ removed: 0 });
       // Twice is once: a finisher may be asked again after a sweep.
       await driver.assemblies.complete(inSession, 'blobs/session');
@@ -467,8 +468,8 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       await appender.write(Buffer.from('x'));
       const key = `blobs/${'d'.repeat(500)}/data`;
       await driver.assemblies.complete(await appender.finish(), key);
-      expect(await keys()).toEqual([key]);
-      expect(await all(driver.children(''))).toEqual([{ name: 'blobs', leaf: false }]);
+      await expectKeys(key);
+      expectListed(subject, await all(driver.children('')), [{ name: 'blobs', leaf: false }]);
     });
 
     test('an aborted signal ends a call with its reason', async () => {
@@ -496,6 +497,7 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
         fc.asyncProperty(fc.array(attempts, { maxLength: 6 }), async (plan) => {
           const { driver, other } = subject;
           await holdsFinished(driver, other, plan);
+          await expectKeys('key');
           await driver.delete((await all(driver.list(''))).map((entry) => entry.key));
         }),
         { numRuns: rounds(subject.driver, 40) },
@@ -563,5 +565,4 @@ async function holdsFinished(driver: Driver, other: Driver, plan: readonly Attem
   expect((await wholeOf(driver.assemblies.open(state))) ?? Buffer.alloc(0)).toEqual(model);
   await driver.assemblies.complete(state, 'key');
   expect((await driver.get('key'))?.bytes).toEqual(model);
-  expect((await all(driver.list(''))).map((entry) => entry.key)).toEqual(['key']);
 }

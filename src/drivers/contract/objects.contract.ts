@@ -1,7 +1,7 @@
 /** The contract of single objects: put, head, get, delete, sync, stamps, keys, signals. */
 import { describe, expect, test } from 'vitest';
 import type { Driver, Stat } from '../driver.ts';
-import { all, eachWithStore, expectFailure, patterned, rounds, text, wholeOf, type ContractStore } from './store.contract.ts';
+import { all, eachWithStore, expectFailure, expectListed, patterned, rounds, text, wholeOf, type ContractStore } from './store.contract.ts';
 
 const INVALID_KEYS = ['', '/', '/a', 'a/', 'a//b', '.', '..', 'a/..', '../a', 'a/../b', 'a/./b', './a', 'a\0b', 'a b', 'a%b', 'a\\b', 'é', 'a\n', 'k'.repeat(941)];
 
@@ -10,6 +10,10 @@ function expectSame(driver: Driver, found: Stat | undefined, put: Stat): void {
   if (driver.stampNow !== undefined) expect(found).toEqual(put);
   expect({ ...found, modifiedMs: 0 }).toEqual({ ...put, modifiedMs: 0 });
   expect(Math.abs((found?.modifiedMs ?? 0) - put.modifiedMs)).toBeLessThanOrEqual(2_000);
+}
+
+async function keysOf(driver: Driver): Promise<string[]> {
+  return (await all(driver.list(''))).map(({ key }) => key);
 }
 
 export function objectsContract(makeStore: () => Promise<ContractStore>): void {
@@ -108,7 +112,7 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
       expect(text((await driver.get('key'))?.bytes)).toBe('first');
       await driver.put('later/key', Buffer.from('x'), { when: 'absent', durable: 'later' });
       expect(text((await other.get('later/key'))?.bytes)).toBe('x');
-      expect((await all(driver.list(''))).map(({ key }) => key)).toEqual(['key', 'later/key']);
+      expectListed(subject, await keysOf(driver), ['key', 'later/key']);
     });
 
     test('get refuses what is larger than asked for, 16 MiB by default', async () => {
@@ -147,10 +151,10 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
       await Promise.all(keys.map((key) => driver.put(key, Buffer.from(key), { durable: 'later' })));
       await driver.delete([]);
       await driver.delete([...keys.slice(0, 40), 'absent', 'dir-1', 'dir-1/deep', `${keys[49]}/below`]);
-      expect((await all(driver.list(''))).map(({ key }) => key)).toEqual(keys.slice(40).toSorted());
+      expectListed(subject, await keysOf(driver), keys.slice(40).toSorted(), keys.toSorted());
       await driver.delete(keys);
-      expect(await all(driver.list(''))).toEqual([]);
-      expect(await all(driver.children(''))).toEqual([]);
+      expectListed(subject, await keysOf(driver), [], keys.toSorted());
+      expectListed(subject, await all(driver.children('')), [], Array.from({ length: 5 }, (_, index) => ({ name: `dir-${index}`, leaf: false })));
     });
 
     test('a key may be put where keys lay below it, once they are gone', async () => {
@@ -174,7 +178,7 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
           }
         }),
       );
-      expect(await all(driver.list(''))).toEqual([]);
+      expectListed(subject, await keysOf(driver), [], Array.from({ length: 8 }, (_, lane) => `shared/deep/er/${lane}`));
     });
 
     test('sync takes what was written by any process, and absent keys', async () => {
@@ -193,11 +197,11 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
       keys.push(`x/${Array.from({ length: 9 }, () => 'p'.repeat(100)).join('/')}`, `y/${'q'.repeat(938)}`);
       for (const key of keys) await driver.put(key, Buffer.from(String(key.length)), { durable: 'later' });
       for (const key of keys) expect(text((await other.get(key))?.bytes)).toBe(String(key.length));
-      expect((await all(driver.list(''))).map(({ key }) => key)).toEqual(keys.toSorted());
-      expect(await all(driver.children('repos/'))).toEqual(lengths.map((length) => ({ name: 'n'.repeat(length), leaf: false })));
+      expectListed(subject, await keysOf(driver), keys.toSorted());
+      expectListed(subject, await all(driver.children('repos/')), lengths.map((length) => ({ name: 'n'.repeat(length), leaf: false })));
       await driver.sync(keys);
       await driver.delete(keys);
-      expect(await all(driver.children(''))).toEqual([]);
+      expectListed(subject, await all(driver.children('')), [], ['flat', 'repos', 'x', 'y'].map((name) => ({ name, leaf: false })));
     });
 
     test.each(INVALID_KEYS)('%j is no key, for any call', async (key) => {
@@ -213,7 +217,7 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
       if (driver.stampNow !== undefined) await expectFailure((async () => driver.stampNow?.(key))(), 'permanent');
       await expectFailure((async () => driver.assemblies.create(key))(), 'permanent');
       await expectFailure((async () => driver.assemblies.complete(driver.assemblies.create('upload'), key))(), 'permanent');
-      expect((await all(driver.list(''))).map((entry) => entry.key)).toEqual(['a/key']);
+      expectListed(subject, await keysOf(driver), ['a/key']);
     });
 
     test('an aborted signal ends a call with its reason, and nothing was done', async () => {
@@ -233,7 +237,7 @@ export function objectsContract(makeStore: () => Promise<ContractStore>): void {
         () => driver.check({ signal }),
       ];
       for (const call of calls) await expect(call()).rejects.toThrow('the client left');
-      expect((await all(driver.list(''))).map(({ key }) => key)).toEqual(['a/key']);
+      expectListed(subject, await keysOf(driver), ['a/key']);
     });
 
     test('a store in order passes its check and keeps nothing of it', async () => {

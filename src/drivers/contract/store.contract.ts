@@ -1,4 +1,5 @@
 /** What the contract suites need of a store, and the small things they share. */
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { isDriverError, type Appender, type ByteRange, type Driver, type DriverFailure, type Source } from '../driver.ts';
 
@@ -6,12 +7,21 @@ export interface ContractStore {
   /** A driver over the store; each further one is as another process would have it (memory: the same). */
   open(): Promise<Driver>;
   close(): Promise<void>;
+  /** Default: `fresh`. */
+  readonly listings?: Listings;
 }
+
+/**
+ * Of which time listings are. `lag`: each of now or of a time shortly before, without what was written since and perhaps
+ * with what was deleted since. A driver cannot mend that; nothing else that it does may depend on it.
+ */
+export type Listings = 'fresh' | 'lag';
 
 export interface ContractSubject {
   readonly driver: Driver;
   /** Over the same store. */
   readonly other: Driver;
+  readonly listings: Listings;
 }
 
 /** A fresh store for each test of the suite that calls this. */
@@ -38,7 +48,20 @@ export function eachWithStore(makeStore: () => Promise<ContractStore>): Contract
     get other() {
       return at(1);
     },
+    get listings() {
+      return store.listings ?? 'fresh';
+    },
   };
+}
+
+/**
+ * What a listing says: what stands there now. One that lags: nothing but what stood there at some time, in the same
+ * order, nothing twice.
+ * @param ever where something was deleted: all that a listing could ever have said
+ */
+export function expectListed<T>({ listings = 'fresh' }: Pick<ContractStore, 'listings'>, found: readonly T[], now: readonly T[], ever: readonly T[] = now): void {
+  const possible = listings === 'fresh' ? now : ever.filter((item) => found.some((one) => isDeepStrictEqual(one, item)));
+  expect(found).toEqual(possible);
 }
 
 /** How often to try what may come out in different ways: a store behind a network takes milliseconds for what others do in microseconds. */

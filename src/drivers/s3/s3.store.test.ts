@@ -11,19 +11,13 @@ import { Secret, type S3Storage } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { driverContract } from '../contract/driver.contract.ts';
 import type { AssemblyState, Driver } from '../driver.ts';
+import { s3Storage, type S3Service } from './s3.fixture.ts';
 import { openS3, type S3Deps } from './s3.ts';
 import { all, expectFailure, patterned, text, wholeOf } from '../contract/store.contract.ts';
 
 const MIB = 1024 * 1024;
 
-interface Endpoint {
-  readonly endpoint: string;
-  readonly region: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-}
-
-async function endpointOf(store: string): Promise<Endpoint> {
+async function endpointOf(store: string): Promise<S3Service> {
   if (store === 's3api') {
     const { swiftOrigin, region, s3 } = inject('openstack');
     return { endpoint: swiftOrigin, region, ...s3 };
@@ -37,7 +31,7 @@ describe.each([
   { store: 's3api', claims: 'settle' },
   { store: 'radosgw', claims: 'strict' },
 ] as const)('S3 over $store', ({ store, claims }) => {
-  let at: Endpoint;
+  let at: S3Service;
   const bucket = `umbra-s3-${fresh()}`;
   const opened: Driver[] = [];
   const proxies: FaultProxy[] = [];
@@ -52,12 +46,7 @@ describe.each([
   });
 
   async function open(changes: Partial<S3Storage> = {}, deps: Partial<S3Deps> = {}): Promise<Driver> {
-    const { endpoint, region, accessKeyId, secretAccessKey } = at;
-    const storage: S3Storage = {
-      driver: 's3', endpoint, region, bucket, prefix: `${fresh()}/`, credentials: { accessKeyId, secretAccessKey: new Secret(secretAccessKey) },
-      pathStyle: true, redirect: 'never', claims, ca: undefined, insecure: false, disk: undefined,
-      ...changes,
-    };
+    const storage = s3Storage(at, { bucket, prefix: `${fresh()}/`, claims, ...changes });
     const driver = await openS3(storage, { nowMs: Date.now, timers: systemTimers, memoryBytes: 32 * MIB, report: () => undefined, ...deps });
     opened.push(driver);
     return driver;
