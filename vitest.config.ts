@@ -14,8 +14,8 @@ const config: ViteUserConfig = defineConfig({
           include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/stores/**', '**/*.store.test.ts'],
           // Against what hangs: nothing here is timed, and the machine may be busy.
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
