@@ -38,6 +38,14 @@ export function compileAttributeRules(rules: readonly AttributeRuleConfig[], key
   };
 }
 
+/** In a refusal. */
+const MISFITS_TOLD = 5;
+
+export function tellMisfits(misfits: Fit['misfits']): string {
+  const told = misfits.slice(0, MISFITS_TOLD).map(({ rule, attribute }) => `rules[${rule}] expects another ${JSON.stringify(attribute)}`);
+  return `${told.join('; ')}${misfits.length > MISFITS_TOLD ? '; …' : ''}`;
+}
+
 /** Gives the grant, or the attribute that does not fit. */
 function compile(rule: AttributeRuleConfig, key: string): (attributes: Attributes) => Grant | string {
   const wanted = [...rule.where].map(([name, patterns]) => ({ name, matchers: patterns.map(compilePattern) }));

@@ -32,7 +32,7 @@ afterEach(() => rm(folder, { recursive: true }));
 const note = (fields: object, message: string): void => void (logged += `${message} ${JSON.stringify(fields)}\n`);
 const start = (auth: Partial<Config['auth']> = {}): Promise<Auth> =>
   createAuth(
-    { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], oidc: [], ...auth } },
+    { auth: { configured: true, keyFile, secret: undefined, anonymous: 'none', users: [{ name: 'ci', password: new Secret('pä:ss'), passwordHash: undefined, access: 'push' }], htpasswd: undefined, rules: [], oidc: [], keystone: undefined, ...auth } },
     { nowMs: () => clockMs, randomBytes, log: { warn: note, error: note }, peers: undefined },
   );
 const toName = (spelling: string): { name: Name; view: undefined } => ({ name: makeName('docker.io', spelling), view: undefined });
@@ -184,6 +184,38 @@ describe('whoever guesses passwords', () => {
     expect(await subject(CI)).toBe('ci');
     for (let n = 0; n < 6; n++) expect(await subject(basic('ci', `wrong ${n}`))).toBeUndefined();
     expect(await subject(CI)).toBeUndefined();
+  });
+});
+
+describe('with a Keystone, which would learn what it is asked about', () => {
+  const HUB = basic('hubuser', 'hubsecret');
+  /** What is asked of a Keystone where nothing answers is told as 503. */
+  const withKeystone = (): Promise<Auth> => start({
+    anonymous: 'pull',
+    keystone: { url: 'http://127.0.0.1:1', ca: undefined, insecure: false, cacheForMs: 0, domain: 'Default', rules: [{ where: new Map([['user', ['*']]]), names: ['*'], views: undefined, may: ['pull', 'push'] }] },
+  });
+
+  test('names that are ours, pulls that anonymous may do, and mirrors, ask nothing', async () => {
+    const auth = await withKeystone();
+    const gate = auth.gate({ mirror: false });
+    expect(await gate.authenticate(basic('ci', 'wrong'), CLIENT)).toEqual({ kind: 'stranger', problem: 'wrong user name or password' });
+    expect(await gate.authenticate(CI, CLIENT)).toMatchObject({ kind: 'user' });
+    expect(await bearer(gate, 'repository:org/app:pull', HUB)).toMatch(/^Bearer /);
+    expect(await auth.gate({ mirror: true }).authenticate(HUB, CLIENT)).toEqual({ kind: 'stranger', problem: 'wrong user name or password' });
+    expect(logged).toBe('');
+    await auth.close();
+  });
+
+  test('all else does, and is told to come back while it does not answer', async () => {
+    const auth = await withKeystone();
+    const gate = auth.gate({ mirror: false });
+    await expect(bearer(gate, 'repository:org/app:push', HUB)).rejects.toMatchObject({ code: 'UNAVAILABLE', retryAfterSeconds: 5 });
+    const held = await gate.authenticate(HUB, CLIENT);
+    expect(gate.refuse(held, { kind: 'ping' }, 'http://x')).toMatchObject({ error: { code: 'UNAVAILABLE' }, challenge: undefined });
+    expect(gate.permits(held, 'pull', MAIN, APP)).toBe(true); // as anonymous
+    expect(logged).toContain('Keystone cannot be asked');
+    expect(logged).not.toMatch(/hubuser|hubsecret/);
+    await auth.close();
   });
 });
 

@@ -8,6 +8,7 @@ import { derivedKeys } from './derived-key.ts';
 import { openHtpasswd } from './htpasswd.ts';
 import type { Identity } from './identity.ts';
 import { openKeyFile } from './key.ts';
+import { createKeystone } from './keystone/keystone.ts';
 import { createLogins } from './logins.ts';
 import { createOidc } from './oidc/oidc.ts';
 import { createPasswords } from './password.ts';
@@ -65,7 +66,8 @@ export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): 
   }
   const tokens = createTokens({ keys, nowMs: deps.nowMs });
   const oidc = auth.oidc.length === 0 ? undefined : createOidc(auth.oidc, deps);
-  const logins = createLogins({ users, oidc, throttle: createThrottle(deps), idleThrottle: createThrottle({ ...deps, peers: undefined }) });
+  const keystone = auth.keystone && createKeystone(auth.keystone, deps);
+  const logins = createLogins({ users, oidc, keystone, throttle: createThrottle(deps), idleThrottle: createThrottle({ ...deps, peers: undefined }) });
   const open = rules.anonymousPushes && !logins.any;
   const issueToken = createTokenService({ tokens, users, logins, rules, open });
 
@@ -86,6 +88,7 @@ export async function createAuth(config: Pick<Config, 'auth'>, deps: AuthDeps): 
     },
     async close() {
       await oidc?.close();
+      await keystone?.close();
     },
   };
 }

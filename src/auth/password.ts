@@ -6,7 +6,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Secret } from '../config/config.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { createTurns } from './turns.ts';
 
 export interface StoredPassword {
   readonly kind: 'plain' | 'bcrypt';
@@ -54,7 +54,7 @@ export function createPasswords({ nowMs, randomBytes, verifyBcrypt }: PasswordDe
   const good = new LRUCache<string, number>({ max: KEPT_OUTCOMES });
   const bad = new LRUCache<string, number>({ max: KEPT_OUTCOMES });
   const running = new Map<string, Promise<boolean>>();
-  const withTurn = createTurns();
+  const withTurn = createTurns({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING });
 
   const decoyFor = (cost: number): string => {
     let decoy = decoys.get(cost);
@@ -105,27 +105,4 @@ function makeDecoy(cost: number, randomBytes: (size: number) => Buffer): string 
 /** Hashed first, so that neither content nor length shows in the time. */
 function equal(a: string, b: string): boolean {
   return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest());
-}
-
-/** Lets MAX_RUNNING checks run and MAX_WAITING wait, first come first served. */
-function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let runningCount = 0;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (runningCount < MAX_RUNNING) {
-      runningCount += 1;
-    } else {
-      if (waiting.length >= MAX_WAITING) {
-        throw new RegistryError('TOOMANYREQUESTS', 'too many logins are being checked: try again', { retryAfterSeconds: 2 });
-      }
-      await new Promise<void>((resolve) => waiting.push(resolve)); // its turn is handed over: the count stays
-    }
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) runningCount -= 1;
-      else next();
-    }
-  };
 }

@@ -7,7 +7,7 @@
  *    may do is the sum of those rules, and `access` no longer counts. Rules that forget something shut somebody out,
  *    which shows, instead of leaving something open, which does not. `anonymous` has only the rules for `anonymous`.
  * 3. Whatever anonymous may do, everybody may.
- * 4. Whom another service vouches for (OIDC), has the grants that came with the login, and those of the rules for `*`.
+ * 4. Whom another service vouches for (OIDC, Keystone), has the grants that came with the login, and those of the rules for `*`.
  * 5. Users with `access: admin` may do everything everywhere; rules do not bind them.
  * 6. In a rule, each of pull, push, delete and admin is only itself. A rule without `views` covers all views but
  *    `approved` and `upstream`; these two are only ever covered by a rule that spells them out, not by a pattern.

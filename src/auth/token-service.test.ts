@@ -43,7 +43,7 @@ const USERS = usersWith({ ci: 'pä:ss', reader: 'r' });
 function ask(query: string, setting: Setting = {}, authorization?: string): Promise<TokenAnswer> {
   const { anonymous = 'pull', rules = [], mirror = false, open = false, users = USERS } = setting;
   const throttle = createThrottle({ nowMs: () => START_MS, randomBytes, peers: undefined });
-  const issue = createTokenService({ tokens, users, logins: createLogins({ users, oidc: undefined, throttle, idleThrottle: throttle }), rules: compileRules({ anonymous, rules }), open });
+  const issue = createTokenService({ tokens, users, logins: createLogins({ users, oidc: undefined, keystone: undefined, throttle, idleThrottle: throttle }), rules: compileRules({ anonymous, rules }), open });
   const toName: ToName = (spelling) => {
     const [, view, path = ''] = /^(?:([^/]+)\.view\/)?(.*)$/.exec(spelling) ?? [];
     return { name: makeName('docker.io', path), view: view === undefined ? undefined : parseViewId(view) };

@@ -7,8 +7,8 @@ import type { Settings, UpstreamSettings, UserSettings } from './settings.ts';
 export type Report = (path: Path, message: string, needs?: readonly (keyof Settings)[]) => void;
 
 /** Is anything said about who may do what? */
-export function authConfigured({ anonymous, users, htpasswd, rules, oidc }: Settings['auth']): boolean {
-  return [anonymous, users, htpasswd, rules, oidc].some((part) => part !== undefined);
+export function authConfigured({ anonymous, users, htpasswd, rules, oidc, keystone }: Settings['auth']): boolean {
+  return [anonymous, users, htpasswd, rules, oidc, keystone].some((part) => part !== undefined);
 }
 
 export function checkListeners({ listeners, views, auth }: Settings, report: Report): void {
@@ -25,7 +25,7 @@ export function checkListeners({ listeners, views, auth }: Settings, report: Rep
       const what = 'anybody who can reach it could push, as no auth is configured';
       report(
         [...at, 'address'],
-        `${what}; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.rules or auth.anonymous), or listen on localhost`,
+        `${what}; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.keystone, auth.rules or auth.anonymous), or listen on localhost`,
         ['auth'],
       );
     }

@@ -95,6 +95,20 @@ export interface AttributeRuleConfig extends GrantConfig {
   readonly where: ReadonlyMap<string, readonly string[]>;
 }
 
+/** A Keystone whose users may log in. */
+export interface KeystoneConfig {
+  readonly url: string;
+  /** PEM text of extra authorities. */
+  readonly ca: string | undefined;
+  /** Certificates are not checked. */
+  readonly insecure: boolean;
+  readonly cacheForMs: number;
+  /** Of users who write none. */
+  readonly domain: string;
+  /** On `user`, `domain`, `project`, `projectDomain` and `role`. */
+  readonly rules: readonly AttributeRuleConfig[];
+}
+
 /** An issuer of ID tokens. */
 export interface OidcConfig {
   /** As in `iss`, to the letter. */
@@ -191,6 +205,7 @@ export interface Config {
     readonly htpasswd: string | undefined;
     readonly rules: readonly RuleConfig[];
     readonly oidc: readonly OidcConfig[];
+    readonly keystone: KeystoneConfig | undefined;
   };
   readonly limits: {
     /** Bound on the buffers of bodies in flight, in one process. */

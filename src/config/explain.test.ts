@@ -50,6 +50,11 @@ auth:
       ca: ca.pem
       rules:
         - { claims: { repository: "org/*", kubernetes.io.namespace: [a, b] }, names: ["docker.io/org/*"], views: ["change-{build-uuid}"], may: [push] }
+  keystone:
+    url: https://keystone.example.org
+    ca: ca.pem
+    rules:
+      - { user: [a, b], project: images, role: member, names: ["docker.io/org/*"], views: ["change-{project}"], may: [push] }
 limits: { memory: 64MiB, manifestBytes: 1000000, blobBytes: 1GiB, uploads: 36h, stall: 30s, drain: 0 }
 `;
 /** A store of each kind, in turn. */

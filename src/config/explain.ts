@@ -133,6 +133,14 @@ export function inWords({
         issuer, audience, ca,
         rules: rules.map(({ where, ...grant }) => ({ claims: Object.fromEntries(where), ...grant })),
       })),
+      keystone: auth.keystone && {
+        url: auth.keystone.url,
+        ca: auth.keystone.ca,
+        insecure: auth.keystone.insecure,
+        cacheFor: formatDuration(auth.keystone.cacheForMs),
+        domain: auth.keystone.domain,
+        rules: auth.keystone.rules.map(({ where, ...grant }) => ({ ...Object.fromEntries(where), ...grant })),
+      },
     },
     limits: {
       memory: formatSize(limits.memoryBytes),

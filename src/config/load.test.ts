@@ -89,7 +89,7 @@ describe('without a file', () => {
       upstreamStorage: undefined,
       coordination: undefined,
       fillDetachedMs: 60_000,
-      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [], oidc: [] },
+      auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [], oidc: [], keystone: undefined },
       limits: { memoryBytes: 128 * 2 ** 20, manifestBytes: 4 * 2 ** 20, blobBytes: 64 * 2 ** 30, uploadsMs: 86_400_000, stallMs: 60_000, drainMs: 30_000 },
     } satisfies Record<keyof Config, unknown>);
   });
@@ -229,7 +229,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['upstreams: { docker.io: { ca: some.pem } }', '1: upstreams.docker.io.ca: expected certificates as PEM, but $FOLDER/some.pem holds none'],
     ['upstreams: { docker.io: { ca: broken-ca.pem } }', '1: upstreams.docker.io.ca: certificate 2 in $FOLDER/broken-ca.pem cannot be read'],
     // auth
-    ['listeners: [{ address: 0.0.0.0:5000 }]', '1: listeners[0].address: anybody who can reach it could push, as no auth is configured; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.rules or auth.anonymous), or listen on localhost'],
+    ['listeners: [{ address: 0.0.0.0:5000 }]', '1: listeners[0].address: anybody who can reach it could push, as no auth is configured; say who may do what (auth.users, auth.htpasswd, auth.oidc, auth.keystone, auth.rules or auth.anonymous), or listen on localhost'],
     ['auth: { htpasswd: absent }', '1: auth.htpasswd: $FOLDER/absent cannot be read: there is no such file'],
     ['auth: { anonymous: maybe }', '1: auth.anonymous: expected one of none, pull, push, got "maybe"'],
     ['auth: { keyFile: umbra-data }', '1: auth.keyFile: expected a file outside of the storage, $FOLDER/umbra-data'],

@@ -7,11 +7,11 @@ import type { ViewId } from '../oci/name.ts';
 import { parseAddress } from './address.ts';
 import { authConfigured, checkListeners, checkOidc, checkRules, checkUpstream, checkUser, checkViews } from './checks.ts';
 import type { Report } from './checks.ts';
-import type { Config, ListenerConfig, Secret, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
+import type { Config, KeystoneConfig, ListenerConfig, Secret, StorageConfig, UpstreamConfig, UserConfig } from './config.ts';
 import { NamedFiles } from './named-files.ts';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
-import type { ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
+import type { KeystoneSettings, ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import type { Elsewhere, Given } from './resolve-storage.ts';
 import { checkKeyFile, checkStorage, checkTwoStores } from './storage-checks.ts';
@@ -103,6 +103,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
         ca: files.certificates(ca, ['auth', 'oidc', i, 'ca']),
         rules: rules.map(({ claims, names, views: where, may }) => ({ where: new Map(Object.entries(claims)), names, views: where, may })),
       })),
+      keystone: auth.keystone && resolveKeystone(auth.keystone, files),
     },
     limits: {
       memoryBytes: limits.memory,
@@ -178,6 +179,23 @@ function resolveUser({ name, access, ...user }: UserSettings, at: Path, files: N
     password: files.secret(user.password, user.passwordFile, at, 'password'),
     passwordHash: files.secret(user.passwordHash, user.passwordHashFile, at, 'passwordHash', bcryptProblem),
     access,
+  };
+}
+
+/**
+ * A name is unique in its domain only, and whoever administers another domain can make users and projects of any name there:
+ * a rule that names no domain means the usual one.
+ */
+function resolveKeystone({ url, ca, insecure, cacheFor, domain, rules }: KeystoneSettings, files: NamedFiles): KeystoneConfig {
+  return {
+    url, insecure, domain,
+    ca: files.certificates(ca, ['auth', 'keystone', 'ca']),
+    cacheForMs: cacheFor,
+    rules: rules.map(({ names, views, may, ...said }) => {
+      const inProject = said.project !== undefined || said.role !== undefined;
+      const where = { ...said, domain: said.domain ?? [domain], projectDomain: said.projectDomain ?? (inProject ? [domain] : undefined) };
+      return { where: new Map(Object.entries(where).filter((entry): entry is [string, string[]] => entry[1] !== undefined)), names, views, may };
+    }),
   };
 }
 

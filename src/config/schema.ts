@@ -14,6 +14,7 @@ import {
   issuerProblem,
   namePatternProblem,
   networkProblem,
+  openStackUrlProblem,
   originProblem,
   registryHostProblem,
   registryUrlProblem,
@@ -144,6 +145,31 @@ const oidc = map('An issuer of ID tokens, which are taken as passwords: GitHub A
   ),
 });
 
+const keystonePatterns = (description: string): Kind<string[]> => oneOrMany(description, text('A pattern, in which `*` stands for anything.'));
+
+const keystone = map('A Keystone whose users and application credentials may log in.', {
+  url: text('Where it answers, with or without `/v3`.', openStackUrlProblem),
+  ca: v.optional(text('PEM file, or PEM text, of authorities to trust besides the usual ones.')),
+  insecure: v.optional(flag('Its certificate is not checked, so that whoever is on the way reads passwords: for tests.'), false),
+  cacheFor: v.optional(duration('How long Keystone is not asked again for a login that was right; for one that was wrong, at most 10s.', { timer: false }), '60s'),
+  domain: v.optional(text('The domain of users who write none, and what rules mean that name none.'), 'Default'),
+  rules: atLeastOne(
+    list(
+      'What its users may do. What a rule names must fit, and several rules add up.',
+      map('A rule.', {
+        user: v.optional(keystonePatterns('The name of the user.')),
+        domain: v.optional(keystonePatterns("The user's domain. Not set: that of `auth.keystone.domain`.")),
+        project: v.optional(keystonePatterns('The project that they logged in to.')),
+        projectDomain: v.optional(keystonePatterns("The project's domain. Not set, with `project` or `role`: that of `auth.keystone.domain`.")),
+        role: v.optional(keystonePatterns('A role that they have in the project.')),
+        names: grantNames,
+        views: grantViews,
+        may: grantMay,
+      }),
+    ),
+  ),
+});
+
 const rule = map('Lets somebody do something. Whom a rule speaks of may do what rules say, and `access` no longer counts.', {
   who: text('A user, `anonymous`, or `*` for everybody who logged in.'),
   names: grantNames,
@@ -177,6 +203,7 @@ const auth = map('Who may do what. Without any of it, anybody on this machine ma
   ),
   rules: v.optional(list('What users may do, name by name.', rule)),
   oidc: v.optional(list('Whose ID tokens are taken as passwords.', oidc)),
+  keystone: v.optional(keystone),
 });
 
 const limits = map('Bounds.', {

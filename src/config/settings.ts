@@ -57,6 +57,19 @@ export interface OidcSettings {
   readonly rules: readonly (GrantSettings & { readonly claims: Readonly<Record<string, readonly string[]>> })[];
 }
 
+export interface KeystoneSettings {
+  readonly url: string;
+  /** A path, or PEM text. */
+  readonly ca?: string | undefined;
+  readonly insecure: boolean;
+  readonly cacheFor: number;
+  readonly domain: string;
+  readonly rules: readonly (GrantSettings & { readonly [Attribute in KeystoneAttribute]?: readonly string[] | undefined })[];
+}
+
+/** What Keystone says of somebody who logs in. */
+export type KeystoneAttribute = 'user' | 'domain' | 'project' | 'projectDomain' | 'role';
+
 export interface OpenStackSettings extends AuthWords {
   readonly passwordFile?: string | undefined;
   readonly applicationCredentialSecretFile?: string | undefined;
@@ -119,6 +132,7 @@ export interface Settings {
     readonly htpasswd?: string | undefined;
     readonly rules?: readonly RuleSettings[] | undefined;
     readonly oidc?: readonly OidcSettings[] | undefined;
+    readonly keystone?: KeystoneSettings | undefined;
   };
   readonly limits: {
     readonly memory: number;

@@ -7,7 +7,7 @@ import { jwtVerify } from 'jose/jwt/verify';
 import type { OidcConfig, Secret } from '../../config/config.ts';
 import { RegistryError } from '../../oci/errors.ts';
 import { wire as openWire, type Wire } from '../../openstack/wire.ts';
-import { compileAttributeRules, type AttributeRules } from '../attributes.ts';
+import { compileAttributeRules, tellMisfits, type AttributeRules } from '../attributes.ts';
 import type { StrangerIdentity } from '../identity.ts';
 import type { Login } from '../logins.ts';
 import type { AuthLog } from '../reloaded-file.ts';
@@ -43,8 +43,6 @@ const SKEW_SECONDS = 30;
 const MAX_TOKEN = 16 * 1024;
 const MAX_ANSWER = 512 * 1024;
 const DEADLINE_MS = 10_000;
-/** In a refusal. */
-const MISFITS_TOLD = 5;
 /** An issuer that stays away is logged as often. */
 const COMPLAIN_MS = 60_000;
 
@@ -79,10 +77,7 @@ export function createOidc(configs: readonly OidcConfig[], { nowMs, log, deadlin
       const { payload, type } = await verify(token);
       if (!TYPES.has(type)) return stranger(`${what} is of a type that is no ID token's`);
       const { grants, misfits } = rules(claimsOf(payload));
-      if (grants.length === 0) {
-        const told = misfits.slice(0, MISFITS_TOLD).map(({ rule, attribute }) => `rules[${rule}] expects another ${JSON.stringify(attribute)}`);
-        return stranger(`no rule of ${key} fits ${what}: ${told.join('; ')}${misfits.length > MISFITS_TOLD ? '; …' : ''}`);
-      }
+      if (grants.length === 0) return stranger(`no rule of ${key} fits ${what}: ${tellMisfits(misfits)}`);
       const { exp = 0, sub = '' } = payload;
       return { kind: 'user', user: { name: nameOf(config.issuer, sub), access: grants, credential: undefined, endsMs: exp * 1000 } };
     } catch (error) {
