@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Containerd } from '../services/containerd.ts';
 import { Containers } from '../services/containers.ts';
 import { Docker } from '../services/docker.ts';
+import { OidcProvider } from '../services/oidc-provider.ts';
 import { freePort } from '../services/ports.ts';
 import { dockerArchive, makeImage, ociArchive, writeLayout } from './images.ts';
 import { buildLandscape, tellOnFailure, type Landscape } from './landscape.ts';
@@ -21,6 +22,7 @@ const PASSWORDS = {
   hub: 'pw-of-docker-hub-d41e08',
   wrong: 'pw-wrong-5c6d7e',
 };
+const AUDIENCE = 'https://registry.example.org';
 /** Each client has its own words, and passes on some of Umbra's. */
 const REFUSED = /unauthorized|authentication required|authorization failed|denied|(incorrect|invalid) username/i;
 
@@ -33,8 +35,14 @@ describe('where anonymous may pull and users may push', () => {
   let mirrorHost: string;
   /** A second server, where anonymous may do nothing. */
   let closed: Umbra;
+  /** Gives jobs of a CI their tokens. */
+  let provider: OidcProvider;
+  /** Those that were used. */
+  const idTokens: string[] = [];
 
   beforeAll(async () => {
+    provider = await OidcProvider.start();
+    const oidc = [{ issuer: provider.issuer, audience: AUDIENCE, rules: [{ claims: { repository: 'org/*' }, names: ['docker.io/org/*'], may: ['pull', 'push'] }] }];
     const users = [
       { name: 'ci', password: PASSWORDS.ci, access: 'push' },
       { name: 'reader', password: PASSWORDS.reader, access: 'pull' },
@@ -42,7 +50,7 @@ describe('where anonymous may pull and users may push', () => {
     landscape = await buildLandscape({
       config: async () => ({
         listeners: [{ address: `localhost:${await freePort()}` }, { address: `localhost:${await freePort()}`, mirror: true }],
-        auth: { anonymous: 'pull', users },
+        auth: { anonymous: 'pull', users, oidc },
       }),
     });
     [host = '', mirrorHost = ''] = landscape.umbra.hosts;
@@ -52,7 +60,10 @@ describe('where anonymous may pull and users may push', () => {
     await writeLayout(layout, 'x', await makeImage({ marker: 'pushed' }));
     await landscape.publish('docker.io/library/plain', '1', await makeImage({ marker: 'hub plain' }));
   });
-  afterAll(() => landscape?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await landscape?.[Symbol.asyncDispose]();
+    await provider?.[Symbol.asyncDispose]();
+  });
   tellOnFailure(() => landscape?.umbra);
 
   const push = (...flags: string[]) =>
@@ -106,6 +117,27 @@ describe('where anonymous may pull and users may push', () => {
     await docker.run(['logout', host]);
     await docker.run(['rmi', '--force', reference]);
     await docker.run(['pull', '--quiet', reference]);
+  });
+
+  test('a job logs in with its ID token, by docker and by podman, and pushes what its claims allow', async () => {
+    const idToken = async (repository: string): Promise<string> => {
+      provider.claims = { repository };
+      idTokens.push(await provider.token({ audience: AUDIENCE }));
+      return idTokens.at(-1) ?? '';
+    };
+    await using docker = await Docker.start({ dir: join(landscape.dir, 'j') });
+    const login = async (repository: string) => docker.attempt(['login', '--username', 'oidc', '--password-stdin', host], { input: await idToken(repository) });
+    expect(await login('mallory/app')).toMatchObject({ code: 1, stderr: expect.stringMatching(REFUSED) });
+    expect(await login('org/app')).toMatchObject({ code: 0 });
+    const [reference, foreign] = [`${host}/docker.io/org/job:1`, `${host}/docker.io/other/job:1`];
+    for (const name of [reference, foreign]) await docker.run(['load'], { input: dockerArchive(await makeImage({ marker: 'by a job' }), name) });
+    await docker.run(['push', reference]);
+    expect(await docker.attempt(['push', foreign])).toMatchObject({ code: 1, stderr: expect.stringMatching(REFUSED) });
+
+    await containers.podman(['login', '--username', 'oidc', '--password-stdin', host], { input: await idToken('org/app') });
+    const id = (await containers.podman(['pull', '--quiet', `oci:${layout}:x`])).trim();
+    await containers.podman(['push', id, `${host}/docker.io/org/job:2`]);
+    await containers.podman(['logout', host]);
   });
 
   test('containerd pushes with a user’s password, and is refused with a wrong one', async () => {
@@ -167,5 +199,7 @@ describe('where anonymous may pull and users may push', () => {
     expect(log.includes('/v2/docker.io/org/podman/')).toBe(true);
     const logins = { ...PASSWORDS, somebody: PASSWORDS.hub, nobody: PASSWORDS.wrong };
     expect(secretsIn(log, logins)).toEqual([]);
+    expect(log).toContain(`oidc:${new URL(provider.issuer).host}:ci`);
+    expect(idTokens.flatMap((token) => token.split('.')).filter((part) => log.includes(part))).toEqual([]);
   });
 });
