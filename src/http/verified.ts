@@ -5,7 +5,7 @@
 import type { Source } from '../drivers/driver.ts';
 import { algorithmOf, finishHash, newHash, type Digest } from '../oci/digest.ts';
 
-/** The source for one stream of all its bytes. Those with random access are local, and stay as they are. */
+/** The source for one stream of all its bytes. Those with random access are local, and stay as they are: the disk tier looks at its own. */
 export function verified(source: Source, digest: Digest): Source {
   if (source.read !== undefined) return source;
   return { stat: source.stat, stream: (range, options) => heldBack(source.stream(range, options), digest), close: () => source.close() };

@@ -9,7 +9,7 @@
  * The modification time of a blob is when it was used last.
  */
 import { hash } from 'node:crypto';
-import { closeSync, fstatSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats } from 'node:fs';
 import { algorithmOf, hexOf, type Digest } from '../../oci/digest.ts';
 import type { Stat } from '../driver.ts';
 import { open, orAbsent, read } from '../filesystem/calls.ts';
@@ -33,7 +33,7 @@ export interface OpenEntry {
   readonly fd: number;
   /** As the store said when it was filled. */
   readonly stat: Stat;
-  readonly usedMs: number;
+  readonly stats: Stats;
 }
 
 export function diskEntry(key: string, digest: Digest): DiskEntry {
@@ -134,7 +134,7 @@ export async function openEntry(path: string, digest: Digest, known?: KnownTrail
     if (stat === undefined) return 'damaged';
     known?.set(path, { inode: stats.ino, stat });
     keep = true;
-    return { fd, stat, usedMs: stats.mtimeMs };
+    return { fd, stat, stats };
   } finally {
     if (!keep) closeSync(fd);
   }

@@ -1,12 +1,11 @@
 /** Looks a second time at what is on the disk: hashes one blob after the other, slowly, in the background. */
 import { closeSync } from 'node:fs';
-import { algorithmOf, finishHash, newHash } from '../../oci/digest.ts';
+import { algorithmOf } from '../../oci/digest.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { openEntry, type DiskEntry, type DiskPaths } from './files.ts';
-import { read } from '../filesystem/calls.ts';
+import { digestOfFile } from './proofs.ts';
 
-const PIECE_BYTES = 256 * 1024;
-/** Between two pieces: 32 MiB a second at most. */
+/** Between two pieces of 256 KiB: 32 MiB a second at most. */
 const PAUSE_MS = 8;
 
 export interface ScrubOptions {
@@ -50,25 +49,16 @@ export class DiskScrub {
     if (opened === undefined || opened === 'damaged') return; // the next open says so
     const { fd, stat } = opened;
     try {
-      const algorithm = algorithmOf(entry.digest);
-      const hash = newHash(algorithm);
-      const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, stat.size));
-      for (let position = 0; position < stat.size && !this.#closed; ) {
-        const { bytesRead } = await read(fd, piece, 0, Math.min(piece.length, stat.size - position), position);
-        if (bytesRead === 0) return await bad(entry, 'it ends early');
-        hash.update(piece.subarray(0, bytesRead));
-        position += bytesRead;
-        await this.#pause();
-      }
-      if (!this.#closed && finishHash(algorithm, hash) !== entry.digest) await bad(entry, 'its bytes do not have its digest');
+      const found = await digestOfFile(fd, stat.size, algorithmOf(entry.digest), () => this.#pause());
+      if (found !== entry.digest) await bad(entry, found === undefined ? 'it ends early' : 'its bytes do not have its digest');
     } finally {
       closeSync(fd);
     }
   }
 
   async #pause(): Promise<void> {
-    if (this.#closed) return;
     await new Promise<void>((resolve) => {
+      if (this.#closed) return resolve();
       const cancel = this.#options.timers.after(PAUSE_MS, resolve);
       this.#wake = () => {
         cancel();
@@ -76,5 +66,6 @@ export class DiskScrub {
       };
     });
     this.#wake = undefined;
+    if (this.#closed) throw new Error('the disk tier is closed');
   }
 }

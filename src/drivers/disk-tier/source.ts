@@ -5,6 +5,7 @@
 import type { Growth } from './growth.ts';
 import { DriverError, type ByteRange, type CallOptions, type Source, type Stat } from '../driver.ts';
 import { FilesystemSource } from '../filesystem/source.ts';
+import type { Proving } from './proofs.ts';
 
 /** Opens the blob in the store; undefined where it is gone. */
 export type OpenInner = () => Promise<Source | undefined>;
@@ -44,7 +45,17 @@ export class LateSource {
   }
 }
 
-/** On the disk. `read` makes it as fast to send as a file of the filesystem driver. */
+/** Whoever wants to know whether the bytes had their digest when all of them went by, from the beginning to the end. */
+export interface Proof {
+  /** One for each way of reading. */
+  readonly begin: () => Proving;
+  readonly done: () => void;
+}
+
+/**
+ * On the disk. `read` makes it as fast to send as a file of the filesystem driver. Where a proof is wanted, the end of
+ * bytes that do not have their digest is never given.
+ */
 export class CachedSource implements Source {
   readonly stat: Stat;
   readonly #file: FilesystemSource;
@@ -53,16 +64,28 @@ export class CachedSource implements Source {
   /** The disk failed: the store is read instead. */
   #broken = false;
   #rest: RestReader | undefined;
+  readonly #key: string;
+  readonly #proof: Proof | undefined;
+  readonly #proving: Proving | undefined;
 
   /** @param failed told once, when the disk did not give what it had promised */
-  constructor(key: string, fd: number, stat: Stat, open: OpenInner, failed: (error: unknown) => void) {
+  constructor(key: string, fd: number, stat: Stat, open: OpenInner, failed: (error: unknown) => void, proof?: Proof) {
+    this.#key = key;
     this.stat = stat;
+    this.#proof = proof;
+    this.#proving = proof?.begin();
     this.#file = new FilesystemSource(key, fd, stat, false);
     this.#inner = new LateSource(key, open);
     this.#told = failed;
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
+    const count = await this.#read(into, position);
+    this.#pass(this.#proving, into.subarray(0, count), position);
+    return count;
+  }
+
+  async #read(into: Uint8Array, position: number): Promise<number> {
     const wanted = into.subarray(0, Math.max(0, this.stat.size - position));
     if (!this.#broken) {
       const count = await this.#fromDisk(wanted, position);
@@ -73,6 +96,16 @@ export class CachedSource implements Source {
   }
 
   async *stream(range: ByteRange, options: CallOptions = {}): AsyncGenerator<Buffer> {
+    const proving = this.#proof?.begin();
+    let position = range.start;
+    for await (const chunk of this.#stream(range, options)) {
+      this.#pass(proving, chunk, position);
+      position += chunk.length;
+      yield chunk;
+    }
+  }
+
+  async *#stream(range: ByteRange, options: CallOptions): AsyncGenerator<Buffer> {
     let position = range.start;
     if (!this.#broken) {
       try {
@@ -93,6 +126,16 @@ export class CachedSource implements Source {
     await this.#file.close();
     await this.#rest?.close();
     await this.#inner.close();
+  }
+
+  /** @throws DriverError retryable instead of giving the last bytes of a whole that is not right */
+  #pass(proving: Proving | undefined, bytes: Uint8Array, position: number): void {
+    const outcome = proving?.pass(bytes, position);
+    if (outcome === 'right' && !this.#broken) this.#proof?.done();
+    if (outcome !== 'wrong') return;
+    const error = new DriverError('retryable', `the disk gave bytes for ${this.#key} that do not have its digest`);
+    this.#failed(error);
+    throw error;
   }
 
   #failed(error: unknown): void {
