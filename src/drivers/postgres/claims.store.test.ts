@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Postgres } from '../../../test/services/postgres.ts';
 import { systemTimers, type Timers } from '../../workers/timers.ts';
 import { driverContract } from '../contract/driver.contract.ts';
-import type { Driver } from '../driver.ts';
+import type { CallOptions, Driver } from '../driver.ts';
 import { openFilesystem } from '../filesystem/filesystem.ts';
 import { memoryDriver } from '../memory/memory.ts';
 import { openStrictClaims, type StrictClaimsOptions } from './claims.ts';
@@ -273,6 +273,29 @@ describe('strict claims', () => {
     await deleting;
     expect((await claiming).won).toBe(true);
     expect(text((await inner.get('log/1'))?.bytes)).toBe('anew');
+  });
+
+  test.each(['claim', 'delete'] as const)('a %s that the store does not end is given up while the row is still held', async (how) => {
+    const memory = memoryDriver();
+    const stalled = async (_: unknown, options: CallOptions | undefined): Promise<never> => {
+      await new Promise<void>((resolve) => (options?.signal ?? expect.fail('nothing ends it')).addEventListener('abort', () => resolve()));
+      throw options?.signal?.reason;
+    };
+    const timers: Timers = { after: (ms, task) => systemTimers.after(ms === 20_000 ? 0 : ms, task) };
+    const stalling = new Proxy(memory, {
+      get(target, name) {
+        if (name === 'put') return async (key: string, _: Uint8Array, options?: CallOptions) => await stalled(key, options);
+        if (name === 'delete') return stalled;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const name = randomUUID();
+    const driver = await using(stalling, name, { timers });
+    const call = how === 'claim' ? driver.claim('key', Buffer.from('one')) : driver.delete(['key']);
+    await expect(call).rejects.toMatchObject({ failure: 'retryable', message: expect.stringContaining('more than 20 s') });
+    const other = await using(memory, name);
+    expect(text((await other.claim('key', Buffer.from('two'))).value)).toBe(how === 'claim' ? 'one' : 'two');
   });
 
   test('deleting and claiming at once leave the key in both or in neither', async () => {

@@ -48,6 +48,8 @@ const FORGET = `DELETE FROM ${TABLE} WHERE store = $1 AND key = ANY ($2)`;
 const NAMING_LOCK = 0x756d_6272;
 /** A claim is small; a large value would fill the database. */
 const MAX_VALUE_BYTES = 1024 * 1024;
+/** What is done to the store while a row is held ends before the server ends the transaction (30 s) and lets others have the row. */
+const HELD_MS = 20_000;
 /** Decided and deleted again between two looks, so many times in a row: something is wrong. */
 const MAX_ROUNDS = 20;
 
@@ -73,8 +75,8 @@ export async function openStrictClaims(inner: Driver, options: StrictClaimsOptio
   const database = new Database({ url, timers, nowMs, report });
   try {
     await makeTable(database);
-    const name = 'name' in options.store ? options.store.name : await nameOf(inner, options.store.key, database);
-    return new StrictClaims(inner, database, name, options.claimable ?? (() => true));
+    const name = 'name' in options.store ? options.store.name : await nameOf(inner, options.store.key, database, timers);
+    return new StrictClaims(inner, database, name, options.claimable ?? (() => true), timers);
   } catch (error) {
     await database.close();
     throw error;
@@ -106,14 +108,16 @@ async function makeTable(database: Database): Promise<void> {
 }
 
 /** The store holds its name itself; the database only sees to it that it gets one name. */
-async function nameOf(inner: Driver, key: string, database: Database): Promise<string> {
+async function nameOf(inner: Driver, key: string, database: Database, timers: Timers): Promise<string> {
   return await database.transaction('name the store', async (connection) => {
     await connection.query('SELECT pg_advisory_xact_lock($1)', [NAMING_LOCK]);
-    const held = await inner.get(key);
-    if (held !== undefined) return held.bytes.toString('utf8');
-    const name = randomUUID();
-    await inner.put(key, Buffer.from(name));
-    return name;
+    return await whileHeld({ doing: 'name the store', timers }, async (signal) => {
+      const held = await inner.get(key, { signal });
+      if (held !== undefined) return held.bytes.toString('utf8');
+      const name = randomUUID();
+      await inner.put(key, Buffer.from(name), { signal });
+      return name;
+    });
   });
 }
 
@@ -129,9 +133,11 @@ class StrictClaims implements Driver {
   readonly #database: Database;
   readonly #store: string;
   readonly #claimable: (key: string) => boolean;
+  readonly #timers: Timers;
 
-  constructor(inner: Driver, database: Database, store: string, claimable: (key: string) => boolean) {
+  constructor(inner: Driver, database: Database, store: string, claimable: (key: string) => boolean, timers: Timers) {
     this.#inner = inner;
+    this.#timers = timers;
     this.#database = database;
     this.#store = store;
     this.#claimable = claimable;
@@ -192,11 +198,12 @@ class StrictClaims implements Driver {
     options.signal?.throwIfAborted();
     const claimable = keys.filter((key) => this.#claimable(key));
     if (claimable.length === 0) return await this.#inner.delete(keys, options);
+    const doing = `delete ${claimable.length === 1 ? claimable[0] : `${claimable.length} keys`}`;
     await this.#database.transaction(
-      `delete ${claimable.length === 1 ? claimable[0] : `${claimable.length} keys`}`,
+      doing,
       async (connection) => {
         await connection.query(FORGET, [this.#store, claimable]);
-        await this.#inner.delete(keys, options);
+        await whileHeld({ doing, timers: this.#timers, ...options }, async (signal) => await this.#inner.delete(keys, { ...options, signal }));
       },
       options.signal,
     );
@@ -246,10 +253,23 @@ class StrictClaims implements Driver {
       async (connection) => {
         const [row] = await connection.query<{ nonce: string }>(HOLD, [this.#store, key]);
         if (row?.nonce !== nonce) return 'gone';
-        return won || (await this.#inner.head(key)) === undefined ? await this.#inner.put(key, value, options) : undefined;
+        return await whileHeld({ doing: `claim ${key}`, timers: this.#timers, ...options }, async (signal) =>
+          won || (await this.#inner.head(key, { signal })) === undefined ? await this.#inner.put(key, value, { ...options, signal }) : undefined,
+        );
       },
       options.signal,
     );
+  }
+}
+
+/** @throws what `work` does when its signal ends it: DriverError retryable where that was for the time it took */
+async function whileHeld<T>({ doing, timers, signal }: CallOptions & { readonly doing: string; readonly timers: Timers }, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const limit = new AbortController();
+  const cancel = timers.after(HELD_MS, () => limit.abort(new DriverError('retryable', `cannot ${doing}: the store took more than ${HELD_MS / 1000} s while the database held the row`)));
+  try {
+    return await work(signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]));
+  } finally {
+    cancel();
   }
 }
 
