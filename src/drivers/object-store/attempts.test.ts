@@ -138,6 +138,21 @@ describe('bounds', () => {
     expect(world.events[0]).toMatchObject({ kind: 'retry', error: 'get a: the store did not answer within 7 s' });
   });
 
+  it('an attempt that does not listen is not waited for', async () => {
+    const world = new World();
+    let n = 0;
+    const deaf = async (): Promise<string> => (n++ > 0 ? 'there' : await new Promise<never>(() => undefined));
+    const run = world.attempts.run('get a', deaf, { timeoutMs: 7_000 });
+    await world.pass();
+    await world.pass();
+    expect(await run).toBe('there');
+    const leaving = new AbortController();
+    n = 0;
+    const left = outcomeOf(world.attempts.run('get a', deaf, { signal: leaving.signal }));
+    leaving.abort(new Error('the client left'));
+    expect(await left).toMatchObject({ message: 'the client left' });
+  });
+
   it('what is left of the total is the last deadline', async () => {
     const world = new World({ totalMs: 10_000 });
     const hang = (signal: AbortSignal): Promise<never> => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));

@@ -32,8 +32,9 @@ export interface Attempts {
   /**
    * Runs `attempt` until it succeeds, fails for good (a DriverError other than `retryable`, or any other error), or a
    * bound is reached: number of attempts, total time, the caller's signal (whose reason it then rejects with).
-   * Rejects with DriverError `retryable` where it gave up. An attempt must end when its signal is aborted; the signal
-   * means nothing after the attempt has settled, so a body that is read later needs the caller's own.
+   * Rejects with DriverError `retryable` where it gave up. An attempt should end when its signal is aborted, and is
+   * left alone where it does not; the signal means nothing after the attempt has settled, so a body that is read later
+   * needs the caller's own.
    * @param what what is done to which key, as in `put blobs/sha256/…`; in messages
    */
   run<T>(what: string, attempt: (signal: AbortSignal) => Promise<T>, options?: RunOptions): Promise<T>;
@@ -92,8 +93,10 @@ export function attempts(options: AttemptsOptions): Attempts {
     const onAbort = (): void => controller.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     const cancel = timers.after(ms, () => controller.abort(late));
+    const aborted = new Promise<never>((_, reject) => controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), { once: true }));
     try {
-      const value = await attempt(controller.signal);
+      // Not every part of another's client knows of signals.
+      const value = await Promise.race([attempt(controller.signal), aborted]);
       pass.answered();
       return { value };
     } catch (error) {
