@@ -104,11 +104,6 @@ export class SwiftClient {
 
   /** One call and its whole answer. Rejects with DriverError, or with the signal's reason. */
   async call(call: SwiftCall): Promise<SwiftAnswer> {
-    // Large bodies are bounded by the memory that they take, and must not keep small calls waiting.
-    return lengthOf(call.body) > SMALL_BYTES ? await this.#call(call) : await this.#small.run(async () => await this.#call(call));
-  }
-
-  async #call(call: SwiftCall): Promise<SwiftAnswer> {
     return await this.#run(call, async (answer) => {
       const header = (name: string): string | undefined => headerOf(answer.headers, name);
       call.inspect?.(answer.status, header);
@@ -142,7 +137,10 @@ export class SwiftClient {
     const { what, signal } = call;
     const timeoutMs = (call.timeoutMs ?? TIMEOUT_MS) + Math.ceil(lengthOf(call.body) / SLOWEST_BYTES_PER_MS);
     signal?.throwIfAborted();
-    return await attempts.run(what, async (attempt) => await this.#attempt(call, take, attempt, streaming), {
+    // Large bodies are bounded by the memory that they take, and must not keep small calls waiting; a turn is waited for within an attempt's time.
+    const small = !streaming && lengthOf(call.body) <= SMALL_BYTES;
+    const once = async (attempt: AbortSignal): Promise<T> => await this.#attempt(call, take, attempt, streaming);
+    return await attempts.run(what, async (attempt) => (small ? await this.#small.run(async () => await once(attempt), attempt) : await once(attempt)), {
       signal, timeoutMs, ...(call.attempts === undefined ? {} : { attempts: call.attempts }),
     });
   }
