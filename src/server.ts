@@ -174,6 +174,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   });
   closing.push(() => house.close());
   closing.push(() => health.drain());
+  log.debug({ version: VERSION, node: process.version, addresses }, 'serving');
   return addresses;
 }
 

@@ -124,6 +124,22 @@ describe('end-7: PUT /v2/<name>/manifests/<reference>', () => {
     await expectManifest(registry, name, outer.digest, outer);
   });
 
+  test('end-7: a tag has one manifest, the last that was pushed, whatever its media type and whatever is asked for', async () => {
+    const { name, config, layer } = await stageImage(registry);
+    const single = image(config, [layer]);
+    const docker = image(config, [layer], {}, TYPES.dockerImage);
+    await pushManifest(registry, name, single);
+    await pushManifest(registry, name, docker);
+    const [ociIndex, list] = [index([single]), index([docker], {}, TYPES.dockerList)];
+    for (const last of [single, list, docker, ociIndex, single]) {
+      await pushManifest(registry, name, last, 'moving');
+      for (const accept of [undefined, TYPES.dockerList, TYPES.index, `${TYPES.dockerImage}, ${TYPES.image};q=0.5`]) {
+        const got = await registry.send('GET', `/v2/${name}/manifests/moving`, accept === undefined ? {} : { headers: { accept } });
+        expect([got.status, got.header('docker-content-digest'), got.header('content-type')]).toEqual([200, last.digest, last.mediaType]);
+      }
+    }
+  });
+
   test('end-7: parameters of the Content-Type are ignored', async () => {
     const { name, config, layer } = await stageImage(registry);
     const what = image(config, [layer]);
