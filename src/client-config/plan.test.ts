@@ -46,6 +46,13 @@ describe('docker', () => {
     expect(daemon).toEqual({ 'registry-mirrors': [url], ...(insecure.length > 0 && { 'insecure-registries': insecure }) });
   });
 
+  test('is warned of a mirror that its BuildKit would pass by', () => {
+    const notes = (url: string): readonly string[] => plan(['docker'], ask({ registry: parseRegistry(url), upstreams: ['docker.io'] })).notes;
+    expect(notes('https://[::1]:5000')).toEqual([expect.stringMatching(/BuildKit in dockerd pass a mirror by that has TLS/)]);
+    expect(notes('https://localhost:5000')).toHaveLength(1);
+    expect([...notes('http://localhost:5000'), ...notes('https://registry.example.org')]).toEqual([]);
+  });
+
   test('trusts the authority of its mirror', () => {
     expect(files('docker', tls)).toEqual({
       '/etc/docker/daemon.json': '{\n  "registry-mirrors": [\n    "https://registry.example.org:5443"\n  ]\n}\n',
@@ -58,6 +65,7 @@ describe('docker', () => {
       '/etc/systemd/system/docker.service.d/umbra-proxy.conf': `# Written by umbra client-config, which also takes it away.
 [Service]
 Environment="HTTPS_PROXY=http://registry.example.org:5080"
+Environment="HTTP_PROXY=http://registry.example.org:5080"
 Environment="NO_PROXY=localhost,127.0.0.1,::1,registry.example.org"
 Environment="SSL_CERT_DIR=/etc/ssl/certs:/etc/pki/tls/certs:/etc/docker/umbra-ca"
 `,
@@ -73,6 +81,7 @@ Environment="SSL_CERT_DIR=/etc/ssl/certs:/etc/pki/tls/certs:/etc/docker/umbra-ca
 
   test.each<[string, Partial<Request>, RegExp]>([
     ['a view by path', staging, /take no path: give Umbra a listener/],
+    ['a view by a proxy', { ...staging, proxy: 'http://localhost:5080' }, /the listener that is the proxy says which view/],
     ['strictness', { strict: true }, /no strict mode.*--proxy/],
     ['mirrors for others than Docker Hub', { upstreams: ['quay.io'] }, /Docker Hub’s images only.*--proxy/],
   ])('has no way to be told %s', (_, changes, message) => {
@@ -149,6 +158,10 @@ location = "registry.example.org:5443/staging.view/quay.io"
     });
   });
 
+  test.each<[string, Partial<Request>, RegExp]>([
+    ['an upstream with a port', { upstreams: ['registry.example.org:5000'] }, /which has no colons/],
+  ])('cannot be told %s', (_, changes, message) => expect(() => files(client, changes)).toThrow(message));
+
   test('keeps the search registries that are set elsewhere', () => {
     expect(files(client, { machine: { ...ANY_MACHINE, hasSearchRegistries: true } })[path]).not.toContain('unqualified');
   });
@@ -211,6 +224,10 @@ ca = "../umbra-ca.pem"
     Authorization = "Basic Y2k6cHc="
 `);
   });
+});
+
+test.each(['buildkit', 'containers', 'containerd', 'cri-o', 'kubernetes'] as const)('%s is not given an IPv6 address, which it would pass by in silence', (client) => {
+  expect(() => files(client, { registry: parseRegistry('https://[::1]:5000') })).toThrow(/give Umbra a name in DNS or \/etc\/hosts/);
 });
 
 test('kubernetes has the files of the node’s runtimes, and the kubelet’s login', () => {

@@ -6,6 +6,7 @@ import { containers } from './clients/containers.ts';
 import { crio } from './clients/cri-o.ts';
 import { docker } from './clients/docker.ts';
 import { kubernetes } from './clients/kubernetes.ts';
+import { Refused } from './request.ts';
 import type { ClientName, Request } from './request.ts';
 
 const BY_NAME: Readonly<Record<ClientName, (request: Request) => ClientPlan>> = { docker, buildkit, containers, containerd, 'cri-o': crio, kubernetes };
@@ -23,6 +24,8 @@ export function plan(clients: readonly ClientName[], request: Request): Plan {
   const changes = new Map<string, PlannedChange>();
   const notes = new Set<string>();
   for (const client of clients) {
+    // podman takes no such reference; containerd 1.6 finds no "]" in a table's name, ignores the file, and goes to upstream.
+    if (client !== 'docker' && request.registry.host.startsWith('[')) throw new Refused(`${client} does not understand an IPv6 address as a registry: give Umbra a name in DNS or /etc/hosts, and say it with --registry`);
     const made = BY_NAME[client](request);
     for (const note of made.notes) notes.add(note);
     for (const change of made.changes) {

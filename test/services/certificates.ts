@@ -12,8 +12,8 @@ export interface Authority {
   readonly certFile: string;
   /** The authority's certificate. */
   readonly pem: string;
-  /** A server certificate for localhost, 127.0.0.1 and ::1. `name` is unique: the files are called after it. */
-  issue(name: string): Promise<Leaf>;
+  /** A server certificate for localhost, 127.0.0.1, ::1 and `more` (`DNS:…`, `IP:…`). `name` is unique: the files are called after it. */
+  issue(name: string, more?: readonly string[]): Promise<Leaf>;
 }
 
 const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-days', '7', '-batch'];
@@ -26,7 +26,7 @@ export async function makeAuthority(dir: string): Promise<Authority> {
   return {
     certFile,
     pem: await readFile(certFile, 'utf8'),
-    async issue(name) {
+    async issue(name, more = []) {
       const leaf = { certFile: join(dir, `${name}.pem`), keyFile: join(dir, `${name}.key`) };
       await run('openssl', [
         'req',
@@ -39,7 +39,7 @@ export async function makeAuthority(dir: string): Promise<Authority> {
         '-subj',
         `/CN=${name}`,
         '-addext',
-        'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1',
+        `subjectAltName=${['DNS:localhost', 'IP:127.0.0.1', 'IP:::1', ...more].join(',')}`,
         '-addext',
         'basicConstraints=critical,CA:FALSE',
         '-out',

@@ -1,11 +1,12 @@
 /**
  * A private containerd (see the script `containerd`), driven with ctr and, as a kubelet would, through its CRI plugin.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { attempt, run, type CommandResult } from './command.ts';
 import { pullImage } from './cri.ts';
 import { Daemon } from './daemon.ts';
+import { onMachine } from './machine.ts';
 
 export class Containerd implements AsyncDisposable {
   /** The registry configuration that the CRI plugin reads, and ctr with --hosts-dir. */
@@ -19,11 +20,16 @@ export class Containerd implements AsyncDisposable {
     this.hostsDir = join(dir, 'hosts');
   }
 
-  /** `dir` is a short path: see the script. Made if absent. */
-  static async start(dir: string): Promise<Containerd> {
+  /**
+   * `dir` is a short path: see the script. Made if absent. `machine` is the root of one whose /etc it sees instead of this
+   * one's, config.toml included; `caFile` holds the authorities that it trusts instead of the system's.
+   */
+  static async start(dir: string, { machine, caFile }: { readonly machine?: string; readonly caFile?: string } = {}): Promise<Containerd> {
     await mkdir(dir, { recursive: true });
+    if (machine !== undefined) await symlink('/etc/containerd/config.toml', join(dir, 'config.toml'));
     const daemon = await Daemon.start({
-      command: [join(import.meta.dirname, 'containerd'), dir],
+      command: [...onMachine(machine), join(import.meta.dirname, 'containerd'), dir],
+      ...(caFile !== undefined && { env: { SSL_CERT_FILE: caFile } }),
       ready: (output) => output.includes('containerd successfully booted'),
     });
     return new Containerd(daemon, dir);

@@ -22,25 +22,29 @@ export interface DockerRegistryOptions {
   readonly auth?: DockerRegistryAuth;
   /** What stands under `storage:` for the driver. Default: a folder of `dir`. */
   readonly storage?: Readonly<Record<string, unknown>>;
+  /** At port 443 of an address of its own, with a certificate for these names: for clients whose hosts file leads there. */
+  readonly poses?: { readonly address: string; readonly hosts: readonly string[] };
 }
 
 export class DockerRegistry implements AsyncDisposable {
-  /** `https://localhost:PORT` */
+  /** `https://localhost:PORT`, or that of the address that it poses at. */
   readonly url: string;
   readonly configFile: string;
-  readonly #port: number;
+  readonly #address: string;
   #daemon: Daemon | undefined;
   #pastOutput = '';
 
-  private constructor(configFile: string, port: number) {
-    this.url = `https://localhost:${port}`;
+  private constructor(configFile: string, address: string, url: string) {
+    this.url = url;
     this.configFile = configFile;
-    this.#port = port;
+    this.#address = address;
   }
 
   static async start(options: DockerRegistryOptions): Promise<DockerRegistry> {
-    const port = await freePort();
-    const leaf = await options.authority.issue(`docker-registry-${port}`);
+    const { poses } = options;
+    const port = poses === undefined ? await freePort() : 443;
+    const address = `${poses?.address ?? '127.0.0.1'}:${port}`;
+    const leaf = await options.authority.issue(`docker-registry-${port}`, poses && [`IP:${poses.address}`, ...poses.hosts.map((host) => `DNS:${host}`)]);
     await mkdir(options.dir, { recursive: true });
     const configFile = join(options.dir, 'config.yml');
     await writeFile(
@@ -49,11 +53,11 @@ export class DockerRegistry implements AsyncDisposable {
         version: 0.1,
         log: { level: 'info', accesslog: { disabled: false } },
         storage: { ...(options.storage ?? { filesystem: { rootdirectory: join(options.dir, 'data') } }), delete: { enabled: true } },
-        http: { addr: `127.0.0.1:${port}`, secret: 'a test secret', tls: { certificate: leaf.certFile, key: leaf.keyFile } },
+        http: { addr: address, secret: 'a test secret', tls: { certificate: leaf.certFile, key: leaf.keyFile } },
         ...(options.auth && { auth: await authConfig(options.auth, options.dir) }),
       }),
     );
-    const registry = new DockerRegistry(configFile, port);
+    const registry = new DockerRegistry(configFile, address, poses === undefined ? `https://localhost:${port}` : `https://${poses.address}`);
     await registry.restart();
     return registry;
   }
@@ -62,7 +66,7 @@ export class DockerRegistry implements AsyncDisposable {
   async restart(): Promise<void> {
     this.#daemon = await Daemon.start({
       command: ['docker-registry', 'serve', this.configFile],
-      ready: (output) => output.includes(`listening on 127.0.0.1:${this.#port}`),
+      ready: (output) => output.includes(`listening on ${this.#address}`),
     });
   }
 

@@ -1,18 +1,23 @@
 /** A private docker daemon (see the script `dockerd`) and Docker's own CLI talking to it. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { attempt, run, type CommandOptions, type CommandResult } from './command.ts';
 import { Daemon } from './daemon.ts';
+import { onMachine } from './machine.ts';
 
 export interface DockerOptions {
   /** A short path: see the script. Made if absent. */
   readonly dir: string;
   /** URLs that it asks for Docker Hub's images first. */
   readonly mirrors?: readonly string[];
+  /** The root of a machine whose /etc it sees instead of this one's, daemon.json included. */
+  readonly machine?: string;
   /** Authorities that it trusts instead of the system's. */
   readonly caFile?: string;
   /** The URL of a proxy, as its environment names it. */
   readonly proxy?: string;
+  /** What its unit sets besides. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Authorities that it trusts for one registry, as PEM by the registry's host: what /etc/docker/certs.d has. */
   readonly registryCas?: Readonly<Record<string, string>>;
   /** The user's logins, by registry: for Docker Hub `https://index.docker.io/v1/`. */
@@ -34,10 +39,9 @@ export class Docker implements AsyncDisposable {
     const home = join(options.dir, 'home');
     const socket = join(options.dir, 'docker.sock');
     await mkdir(home, { recursive: true });
-    await writeFile(
-      join(options.dir, 'daemon.json'),
-      JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }),
-    );
+    const config = join(options.dir, 'daemon.json');
+    if (options.machine === undefined) await writeFile(config, JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }));
+    else await symlink('/etc/docker/daemon.json', config);
     const auths = Object.entries(options.logins ?? {}).map(([registry, { username, password }]) => [
       registry,
       { auth: Buffer.from(`${username}:${password}`).toString('base64') },
@@ -48,10 +52,11 @@ export class Docker implements AsyncDisposable {
       await writeFile(join(options.dir, 'certs.d', host, 'ca.crt'), pem);
     }
     const daemon = await Daemon.start({
-      command: [join(import.meta.dirname, 'dockerd'), options.dir],
+      command: [...onMachine(options.machine), join(import.meta.dirname, 'dockerd'), options.dir],
       env: {
         ...(options.caFile !== undefined && { SSL_CERT_FILE: options.caFile }),
         ...(options.proxy !== undefined && { HTTPS_PROXY: options.proxy, HTTP_PROXY: options.proxy }),
+        ...options.environment,
       },
       ready: (output) => output.includes('API listen on'),
     });

@@ -5,7 +5,7 @@
 import type { ClientPlan, ServiceNeed } from '../change.ts';
 import { login } from '../login.ts';
 import { wholeFile } from '../merge/whole.ts';
-import { pathOf } from '../request.ts';
+import { Refused, pathOf } from '../request.ts';
 import type { Request } from '../request.ts';
 import { OURS, quoted } from '../toml-words.ts';
 
@@ -17,6 +17,8 @@ export function containers(request: Request): ClientPlan {
 
 export function registries(request: Request, needs?: ServiceNeed): ClientPlan['changes'] {
   const { registry, upstreams, strict, ca, machine } = request;
+  const ported = upstreams.find((host) => host.includes(':'));
+  if (ported !== undefined) throw new Refused(`podman and its kind cannot ask for images of ${ported} behind a path, which has no colons: leave it out of --upstreams`);
   const insecure = registry.scheme === 'http' ? ['insecure = true'] : [];
   const tables = upstreams.map((host) => {
     const location = quoted(`${registry.host}/${pathOf(request, host)}`);

@@ -17,6 +17,7 @@ const AUTHORITIES = '/etc/docker/umbra-ca';
 
 export function docker(request: Request): ClientPlan {
   const { view, registryOfView, strict, proxy, login: auth } = request;
+  if (view !== undefined && proxy !== undefined) throw new Refused('the listener that is the proxy says which view docker sees: leave out --view, and name a proxy of that view');
   if (view !== undefined && registryOfView !== undefined) return docker({ ...request, registry: registryOfView, view: undefined });
   if (view !== undefined) throw new Refused("docker's mirrors take no path: give Umbra a listener with this view, or views.hostSuffix, and say --config, or --registry with its URL instead of --view");
   if (strict && proxy === undefined) throw new Refused('docker has no strict mode: it goes to Docker Hub whenever a mirror fails; give --proxy, which it cannot pass by');
@@ -45,7 +46,10 @@ function mirrored(request: Request): ClientPlan {
       }),
       ...authority(request),
     ],
-    notes: others.length === 0 ? [] : [`docker asks mirrors for Docker Hub's images only, and pulls those of ${others.join(', ')} past Umbra; give --proxy for them`],
+    notes: [
+      ...(registry.scheme === 'https' && isLoopback(new URL(urlOf(registry)).hostname.replace(/^\[|\]$/g, '')) ? ['builds with the BuildKit in dockerd pass a mirror by that has TLS and is called localhost or by a loopback address: give it another name in /etc/hosts'] : []),
+      ...(others.length === 0 ? [] : [`docker asks mirrors for Docker Hub's images only, and pulls those of ${others.join(', ')} past Umbra; give --proxy for them`]),
+    ],
   };
 }
 
@@ -54,6 +58,7 @@ function proxied(request: Request, proxy: string): ClientPlan {
   const own = new URL(urlOf(registry)).hostname.replace(/^\[|\]$/g, '');
   const environment = [
     `HTTPS_PROXY=${proxy}`,
+    `HTTP_PROXY=${proxy}`,
     `NO_PROXY=${[...new Set(['localhost', '127.0.0.1', '::1', own])].join(',')}`,
     // Files of SSL_CERT_DIR are trusted besides the system's bundle (https://pkg.go.dev/crypto/x509), by dockerd alone.
     ...(ca === undefined ? [] : [`SSL_CERT_DIR=/etc/ssl/certs:/etc/pki/tls/certs:${AUTHORITIES}`]),

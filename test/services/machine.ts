@@ -1,0 +1,7 @@
+/** Programs on a machine whose /etc lies in a folder: see the script `with-machine`. */
+import { join } from 'node:path';
+
+/** What goes before the command. */
+export function onMachine(root: string | undefined): readonly string[] {
+  return root === undefined ? [] : [join(import.meta.dirname, 'with-machine'), root];
+}
