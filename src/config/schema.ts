@@ -247,7 +247,7 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
     ),
     Object.fromEntries(DEFAULT_UPSTREAMS.map((host) => [host, {}])),
   ),
-  fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left.'), '60s'),
+  fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left. Over an object store, 3 s at least.'), '60s'),
   auth: v.optional(auth, {}),
   limits: v.optional(limits, {}),
 });

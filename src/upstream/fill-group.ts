@@ -20,6 +20,10 @@ export interface FillLead extends Leading {
   contend?(signal: AbortSignal): Promise<Relay | undefined>;
   /** So many bytes have come from upstream: other machines want to know that it goes on. */
   came?(bytes: number): void;
+  /** Nobody on this machine reads, or somebody does again: machines that follow are asked whether anybody does there. */
+  alone?(isAlone: boolean): void;
+  /** What they answered, which takes them some seconds. Never rejects. */
+  isReadElsewhere?(): Promise<boolean>;
   /** Calls the task once other machines have had time to go on without this download; not if the process ends before. */
   later?(task: () => Promise<void>): void;
 }

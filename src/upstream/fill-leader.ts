@@ -35,6 +35,8 @@ export interface LeaderOptions {
 const MAX_ATTEMPTS = 2;
 /** How far followers may be behind while bytes keep coming: a message per write would cost more than it helps. */
 const ANNOUNCE_BYTES = 1024 * 1024;
+/** Readers on other machines have so long at least to say that they are there. */
+const ANSWER_MS = 3_000;
 
 export class Leader {
   readonly #growing: Growing;
@@ -106,12 +108,31 @@ export class Leader {
     if (this.#growing.readers + this.#followers > 0) {
       this.#cancelDetached?.();
       this.#cancelDetached = undefined;
+      this.#leading.alone?.(false);
     } else if (this.#phase === 'past') {
       this.#alone.resolve();
     } else if (this.#phase === 'bytes' && this.#cancelDetached === undefined) {
-      const { detachedMs, timers } = this.#options;
-      this.#cancelDetached = timers.after(detachedMs, () => this.abort(new Error(`nobody read the fill of ${this.#job.digest} for ${detachedMs} ms`)));
+      this.#leading.alone?.(true);
+      this.#detach();
     }
+  }
+
+  /** Stops when nobody has come for some time, unless somebody reads on another machine. */
+  #detach(): void {
+    const { detachedMs, timers } = this.#options;
+    const stop = (): void => this.abort(new Error(`nobody read the fill of ${this.#job.digest} for ${detachedMs} ms`));
+    if (this.#leading.isReadElsewhere === undefined) {
+      this.#cancelDetached = timers.after(detachedMs, stop);
+      return;
+    }
+    const cancel = timers.after(Math.max(detachedMs, ANSWER_MS), () => {
+      void this.#leading.isReadElsewhere?.().then((isRead) => {
+        if (this.#cancelDetached !== cancel || this.#over || this.#phase !== 'bytes') return;
+        if (isRead) this.#detach();
+        else stop();
+      });
+    });
+    this.#cancelDetached = cancel;
   }
 
   async #fill(): Promise<Outcome> {

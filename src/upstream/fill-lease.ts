@@ -19,6 +19,8 @@ export interface Lease {
   readonly message?: Message;
   /** `message` is the last word. */
   readonly ended?: true;
+  /** Nobody on the holder's machine reads: who reads on another says so, or it stops. */
+  readonly alone?: true;
 }
 
 /** A lease that somebody keeps up, who wrote it so long ago. */
@@ -40,6 +42,8 @@ export interface LeaseOptions {
 
 /** A lease that its holder left alone for so long is nobody's. */
 export const DEAD_MS = 5_000;
+/** Whoever said so long ago that he reads may have left. Several times as long as readers wait until they say it again. */
+const WANTED_MS = 30_000;
 /** How long to wait at least, having claimed, for whoever claimed at the same moment; and as long as a claim takes. */
 const SETTLE_MS = 40;
 
@@ -85,19 +89,40 @@ export class FillLease {
     await this.#options.driver.put(this.#key, Buffer.from(JSON.stringify({ holder: this.holder, ...lease })), { durable: 'later' });
   }
 
-  /** Where it is still ours. */
-  async remove(): Promise<void> {
-    if ((await this.read())?.holder === this.holder) await this.#options.driver.delete([this.#key]);
+  /** Tells the holder that somebody here reads. */
+  async want(): Promise<void> {
+    await this.#options.driver.put(this.#wantedKey, Buffer.alloc(0), { durable: 'later' });
   }
 
-  /** The lease, if somebody keeps it up: its age is the store's to tell. */
+  /** Whether anybody told the holder so lately. */
+  async isWanted(): Promise<boolean> {
+    const stat = await this.#options.driver.head(this.#wantedKey);
+    return stat !== undefined && (await this.#ageMs(stat.modifiedMs)) < WANTED_MS;
+  }
+
+  /** Where it is still ours; `asked`: and what readers said. */
+  async remove({ asked }: { readonly asked: boolean }): Promise<void> {
+    if ((await this.read())?.holder === this.holder) await this.#options.driver.delete(asked ? [this.#key, this.#wantedKey] : [this.#key]);
+  }
+
+  /** Not a part of the lease, which its holder alone writes. */
+  get #wantedKey(): string {
+    return `${this.#key}.wanted`;
+  }
+
+  /** The lease, if somebody keeps it up. */
   async #kept(): Promise<Kept | undefined> {
-    const { driver, nowMs } = this.#options;
-    const stored = await driver.get(this.#key);
+    const stored = await this.#options.driver.get(this.#key);
     const lease = stored === undefined ? undefined : parse(stored.bytes);
     if (stored === undefined || lease === undefined || lease.ended === true) return undefined;
-    const ageMs = ((await driver.clock?.()) ?? nowMs()) - stored.modifiedMs;
+    const ageMs = await this.#ageMs(stored.modifiedMs);
     return ageMs < DEAD_MS ? { lease, ageMs } : undefined;
+  }
+
+  /** The age of what is in the store is the store's to tell. */
+  async #ageMs(modifiedMs: number): Promise<number> {
+    const { driver, nowMs } = this.#options;
+    return ((await driver.clock?.()) ?? nowMs()) - modifiedMs;
   }
 }
 

@@ -6,7 +6,7 @@ import type { FollowEvent, Leading, Message } from '../workers/group.ts';
 import type { Timers } from '../workers/timers.ts';
 import type { Relay } from './fill-group.ts';
 import { DEAD_MS, type FillLease, type Kept, type Lease } from './fill-lease.ts';
-import type { Outcome } from './fill-progress.ts';
+import type { Outcome, Progress } from './fill-progress.ts';
 
 export interface RelayOptions {
   readonly lease: FillLease;
@@ -26,6 +26,10 @@ export interface RelayOptions {
 /** Between two looks: while it goes on, and at most. */
 const POLL_MS = 250;
 const MAX_POLL_MS = 500;
+/** How often a holder that asks is told that somebody reads here. */
+const WANT_MS = 10_000;
+/** How long the holder may take, having the whole blob, to verify and publish it: its beats are all that it can show. */
+const PUBLISH_MS = 60_000;
 
 const ORPHANED: Outcome = { kind: 'orphaned' };
 
@@ -36,6 +40,10 @@ export class LeaseRelay implements Relay {
   /** When it was seen to have got on. */
   #movedMs: number;
   #pollMs = POLL_MS;
+  /** When it was seen to have the whole blob. */
+  #wholeMs: number | undefined;
+  #wantedMs = -Infinity;
+  #wanting: Promise<void> = Promise.resolve();
   #readers = 1;
   #followers: number;
   #over = false;
@@ -66,6 +74,7 @@ export class LeaseRelay implements Relay {
 
   async close(): Promise<void> {
     this.#end(undefined);
+    await this.#wanting;
   }
 
   #endIfAlone(): void {
@@ -93,7 +102,8 @@ export class LeaseRelay implements Relay {
     if (this.#over) return;
     if (now === undefined || now.holder !== seen.holder) return this.#end(ORPHANED);
     this.#seen = now;
-    const hasMoved = now.ended === true || now.came > seen.came || JSON.stringify(now.message) !== JSON.stringify(seen.message);
+    this.#answer(now);
+    const hasMoved = now.ended === true || now.came > seen.came || this.#publishes(now, seen) || JSON.stringify(now.message) !== JSON.stringify(seen.message);
     if (hasMoved) {
       this.#movedMs = nowMs();
       this.#pollMs = POLL_MS;
@@ -103,6 +113,21 @@ export class LeaseRelay implements Relay {
     if (nowMs() - this.#movedMs >= DEAD_MS) return this.#end(ORPHANED);
     this.#pollMs = Math.min(MAX_POLL_MS, this.#pollMs * 2);
     this.#again();
+  }
+
+  /** It stops where nobody says that he reads, and all would have to go on by themselves. */
+  #answer({ alone }: Lease): void {
+    const now = this.#options.nowMs();
+    if (alone !== true || now - this.#wantedMs < WANT_MS) return;
+    this.#wantedMs = now;
+    this.#wanting = this.#options.lease.want().catch(() => undefined); // said again later
+  }
+
+  #publishes(now: Lease, seen: Lease): boolean {
+    const { size } = (now.message ?? {}) as Partial<Progress>; // a leader of this program wrote it
+    if (size === undefined || now.came < size) return false;
+    this.#wholeMs ??= this.#options.nowMs();
+    return now.beat > seen.beat && this.#options.nowMs() - this.#wholeMs < PUBLISH_MS;
   }
 
   #end(lastWord: Message): void {

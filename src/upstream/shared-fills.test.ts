@@ -245,6 +245,9 @@ describe('a fill that several machines read', () => {
     await clock.pass(10_000);
     await expect(leads.end.then((bytes) => bytes.length)).resolves.toBe(3 * MIB);
     expect((await follows.end).equals(far.bytes)).toBe(true);
+    // What it had is left to those who follow for a while.
+    await clock.pass(70_000);
+    expect((await shelf.keys()).filter((key) => key.startsWith('uploads/'))).toEqual([]);
   });
 
   test('whose holder died long ago, by the clock of the store, is begun at once', async () => {
@@ -305,21 +308,58 @@ describe('a fill that several machines read', () => {
     await driver.delete(['leases/fills/sha256/fresh']);
   });
 
-  test('that nobody reads any more leaves its pieces to those who follow for a while', async () => {
+  test('is not stopped while another machine reads it, and is when none does', async () => {
     const far = new Far(someBytes(3 * MIB));
     const { leads, follows } = await following(far, MIB);
     leads.abort.abort(new Error('left'));
     await expect(leads.end).rejects.toThrow('left');
-    for (let seconds = 0; seconds < 60; seconds += 2) {
+    for (let seconds = 0; seconds < 130; seconds += 2) {
       far.downloads[0]!.give(1000);
       await clock.pass(2_000);
     }
-    await clock.pass(LOOKED_MS);
-    const own = await far.nth(1);
-    expect(own.start).toBeGreaterThanOrEqual(MIB);
-    own.finish();
-    expect((await follows.end).equals(far.bytes)).toBe(true);
+    expect(far.downloads[0]!.signal.aborted).toBe(false);
+    follows.abort.abort(new Error('left too'));
+    await expect(follows.end).rejects.toThrow('left too');
+    await clock.pass(120_000);
+    expect(far.downloads[0]!.signal.aborted).toBe(true);
+    expect(far.asked).toBe(1);
     await clock.pass(70_000);
-    expect((await shelf.keys()).filter((key) => key.startsWith('uploads/'))).toEqual([]);
+    expect((await shelf.keys()).filter((key) => key.startsWith('uploads/') || key.startsWith('leases/'))).toEqual([]);
+  });
+
+  test('goes on for somebody who comes on another machine just before it would be stopped', async () => {
+    const far = new Far(someBytes(3 * MIB));
+    const [set, other] = [...machine(), ...machine()] as [Fills, Fills];
+    const leads = client(set, shelf.job(far));
+    await clock.pass(DECIDED_MS);
+    far.downloads[0]!.give(MIB);
+    await (await leads).has(MIB);
+    (await leads).abort.abort(new Error('left'));
+    await expect((await leads).end).rejects.toThrow('left');
+    await clock.pass(58_000);
+    const follows = client(other, shelf.job(far));
+    await clock.pass(4_000);
+    far.downloads[0]!.finish();
+    await clock.pass(LOOKED_MS);
+    expect((await (await follows).end).equals(far.bytes)).toBe(true);
+    expect(far.asked).toBe(1);
+    await clock.pass(10_000);
+    expect((await shelf.keys()).filter((key) => key.startsWith('leases/'))).toEqual([]);
+  });
+
+  test('is waited for while its holder, who has all of it, is still storing it', async () => {
+    const far = new Far(someBytes(2 * MIB));
+    const gate = Promise.withResolvers<void>();
+    shelf.gate = gate.promise;
+    const { follows, other } = await following(far, MIB);
+    const stored = other.complete(shelf.job(far), never);
+    stored.catch(() => undefined); // looked at below
+    far.downloads[0]!.finish();
+    await clock.pass(40_000);
+    gate.resolve();
+    await clock.pass(LOOKED_MS);
+    expect(await stored).toBe(true);
+    expect((await follows.end).equals(far.bytes)).toBe(true);
+    expect(far.asked).toBe(1);
   });
 });

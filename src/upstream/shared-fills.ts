@@ -70,6 +70,9 @@ class SharedLead implements FillLead {
   #writtenMs = 0;
   #came = 0;
   #message: Message;
+  #alone = false;
+  /** Others were asked whether they read, and may have left their answer. */
+  #asked = false;
   #dirty = false;
   #writing: Promise<void> | undefined;
   #cancel = (): void => undefined;
@@ -110,6 +113,16 @@ class SharedLead implements FillLead {
     this.#came = bytes;
   }
 
+  alone(isAlone: boolean): void {
+    if (isAlone === this.#alone) return;
+    this.#alone = isAlone;
+    this.#write();
+  }
+
+  async isReadElsewhere(): Promise<boolean> {
+    return this.#holds && (await this.#options.lease.isWanted().catch(() => false));
+  }
+
   announce(message: Message): void {
     this.#options.local.announce(message);
     this.#message = message;
@@ -130,7 +143,7 @@ class SharedLead implements FillLead {
     this.#options.open.delete(this);
     await this.#writing;
     this.#holds = false;
-    await this.#options.lease.remove().catch(() => undefined);
+    await this.#options.lease.remove({ asked: this.#asked }).catch(() => undefined);
   }
 
   later(task: () => Promise<void>): void {
@@ -194,9 +207,13 @@ class SharedLead implements FillLead {
       this.#beat += 1;
       const { lease, nowMs } = this.#options;
       const startedMs = nowMs();
+      this.#asked ||= this.#alone;
       // Where it cannot be written nobody can follow: they take this node for dead, and download for themselves.
       await lease
-        .write({ beat: this.#beat, came: this.#came, ...(this.#message === undefined ? {} : { message: this.#message }), ...(this.#ended ? { ended: true } : {}) })
+        .write({
+          beat: this.#beat, came: this.#came, ...(this.#message === undefined ? {} : { message: this.#message }),
+          ...(this.#ended ? { ended: true } : {}), ...(this.#alone ? { alone: true } : {}),
+        })
         .then(() => (this.#writtenMs = startedMs))
         .catch(() => undefined);
     }
