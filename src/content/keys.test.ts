@@ -18,7 +18,7 @@ describe('keys', () => {
   });
 
   test('of content, uploads and leases are not decided by claims', () => {
-    for (const key of [keys.data(digest, generation), keys.current(digest), keys.uploadState('x'), keys.storeName(), 'repos/main/docker.io/x/_tags/y', 'leases/fills/x']) {
+    for (const key of [keys.data(digest, generation), keys.current(digest), keys.uploadState('x'), keys.storeName(), 'repos/main/docker.io/x/_tags/y', 'leases/fills/x', 'views/main/expired']) {
       expect(isClaimable(key)).toBe(false);
     }
     expect(isClaimable('views/1/pins/docker.io/library/nginx/latest')).toBe(true);

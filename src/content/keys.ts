@@ -103,7 +103,9 @@ const DATA = /^blobs\/([a-z0-9]+)\/([0-9a-f]{2})\/([0-9a-f]+)\/data\/[^/]+$/;
  * and is deleted all the time, nor where leases do, which are of no weight.
  */
 export function isClaimable(key: string): boolean {
-  return !UNCLAIMED.some((prefix) => key.startsWith(prefix));
+  return !UNCLAIMED.some((prefix) => key.startsWith(prefix)) && !EXPIRED.test(key);
 }
 
-const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/', 'views/'];
+const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/'];
+/** Written over; beside it, views may keep what is decided. */
+const EXPIRED = /^views\/[^/]+\/expired$/;
