@@ -1,7 +1,7 @@
 /** One download that survives breaks: what an upstream broke off is resumed where it ended, a bounded number of times. */
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
-import type { Timers } from '../workers/timers.ts';
+import { pause, type Timers } from '../workers/timers.ts';
 import type { RemoteBlob } from './upstream.ts';
 
 export interface DownloadOptions {
@@ -92,18 +92,4 @@ function pauseAfter(breaks: number, error: unknown): number | undefined {
   const wishMs = error instanceof RegistryError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
   const pauseMs = Math.max(wishMs, FIRST_PAUSE_MS * 2 ** (breaks - 1));
   return pauseMs > MAX_PAUSE_MS ? undefined : pauseMs;
-}
-
-async function pause(ms: number, timers: Timers, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const leave = (): void => {
-      cancel();
-      reject(signal.reason as Error); // every signal made here aborts with an Error
-    };
-    const cancel = timers.after(ms, () => {
-      signal.removeEventListener('abort', leave);
-      resolve();
-    });
-    signal.addEventListener('abort', leave, { once: true });
-  });
 }

@@ -17,3 +17,18 @@ export const systemTimers: Timers = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Waits so long. @throws the signal's reason */
+export async function pause(ms: number, timers: Timers, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  const over = Promise.withResolvers<void>();
+  const onAbort = (): void => over.reject(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const cancel = timers.after(ms, over.resolve);
+  try {
+    await over.promise;
+  } finally {
+    cancel();
+    signal?.removeEventListener('abort', onAbort);
+  }
+}

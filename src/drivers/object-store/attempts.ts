@@ -3,7 +3,7 @@
  * behind one circuit for each store. What is worth another attempt is for the caller to say, by a DriverError
  * `retryable`; an attempt must be harmless when the one before it did happen and only its answer was lost.
  */
-import type { Timers } from '../../workers/timers.ts';
+import { pause, type Timers } from '../../workers/timers.ts';
 import { Circuit, type Outage, type Pass } from './circuit.ts';
 import { DriverError, isDriverError } from '../driver.ts';
 
@@ -125,21 +125,6 @@ export function attempts(options: AttemptsOptions): Attempts {
 function backoffMs(n: number, retryAfterMs: number | undefined, random: () => number): number {
   const jitter = Math.floor(random() * Math.min(LONGEST_WAIT_MS, BASE_MS * 2 ** (n - 1)));
   return (retryAfterMs ?? 0) + jitter;
-}
-
-/** @throws the signal's reason */
-async function pause(ms: number, timers: Timers, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  const over = Promise.withResolvers<void>();
-  const onAbort = (): void => over.reject(signal?.reason);
-  signal?.addEventListener('abort', onAbort, { once: true });
-  const cancel = timers.after(ms, over.resolve);
-  try {
-    await over.promise;
-  } finally {
-    cancel();
-    signal?.removeEventListener('abort', onAbort);
-  }
 }
 
 function outageError(what: string, store: string, { sinceMs, untilMs, failures, last }: Outage): DriverError {

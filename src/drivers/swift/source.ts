@@ -2,7 +2,7 @@
  * Bytes read from Swift in order, whatever breaks: a broken body goes on by Range, on the condition that the same object
  * stands there, so that bytes of two are never joined.
  */
-import type { Timers } from '../../workers/timers.ts';
+import { pause, type Timers } from '../../workers/timers.ts';
 import { DriverError, type ByteRange, type CallOptions, type Source, type Stat } from '../driver.ts';
 import { truncated, type SwiftClient, type SwiftStream } from './client.ts';
 import { quoted } from './stat.ts';
@@ -100,20 +100,5 @@ export class SwiftSource implements Source {
     answer.body.discard();
     if (status === 404) throw new DriverError('permanent', `${what} was deleted while it was read`);
     throw new DriverError('permanent', `${what} was replaced while it was read: Swift answered ${status}, ${begins ?? 'no range'}`);
-  }
-}
-
-/** @throws the signal's reason */
-async function pause(ms: number, timers: Timers, signal: AbortSignal): Promise<void> {
-  const over = Promise.withResolvers<void>();
-  const onAbort = (): void => over.reject(signal.reason);
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  const cancel = timers.after(ms, over.resolve);
-  try {
-    await over.promise;
-  } finally {
-    cancel();
-    signal.removeEventListener('abort', onAbort);
   }
 }
