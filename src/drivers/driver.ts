@@ -154,11 +154,13 @@ export interface SweepOptions extends CallOptions {
 export interface Claimed {
   readonly won: boolean;
   readonly value: Buffer;
+  /** Where claims settle: when this one may be believed, by the store's clock, if it still stands then (`settling.ts`). */
+  readonly settledAtMs?: number;
 }
 
 export interface Driver {
   readonly kind: string;
-  /** `strict`: a claim is decided when the call returns. `settle`: nobody believes one younger than the settling time. */
+  /** `strict`: a claim is decided when the call returns. `settle`: nobody believes one younger than the settling time (`claimSettled`). */
   readonly claims: 'strict' | 'settle';
   /** How long a listing may miss what a point read shows, in seconds. */
   readonly listingLagSeconds: number;

@@ -8,9 +8,11 @@ import {
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { DriverError, type CallOptions, type Claimed, type PutOptions, type Stat, type Value } from '../driver.ts';
+import type { RunOptions } from '../object-store/attempts.ts';
 import type { Http, S3Calls } from './client.ts';
 import { isAbsence, isConditionFailure, statusOf } from './errors.ts';
 import { s3Stat, unquoted } from './stat.ts';
+import { CLAIM_MS, SETTLE_MS } from '../settling.ts';
 import { checkValueSize } from '../value-size.ts';
 
 export interface S3ObjectsOptions {
@@ -56,7 +58,7 @@ export class S3Objects {
   async put(key: string, bytes: Uint8Array, { signal, when }: PutOptions = {}): Promise<Stat> {
     if (when === undefined) return this.#options.calls.run(`put ${key}`, (client, http) => this.#write(client, http, key, bytes), { signal });
     const nonce = this.#options.newId();
-    const stat = await this.#putAbsent(key, bytes, nonce, signal);
+    const stat = await this.#putAbsent(key, bytes, nonce, { signal });
     if (stat === undefined) throw new DriverError('exists', `${key} exists`);
     return stat;
   }
@@ -65,10 +67,11 @@ export class S3Objects {
   async claim(key: string, value: Uint8Array, { signal }: CallOptions = {}): Promise<Claimed> {
     const nonce = this.#options.newId();
     const own = Buffer.from(value);
-    if ((await this.#putAbsent(key, own, nonce, signal)) !== undefined && this.#options.conditions) return { won: true, value: own };
+    const { conditions } = this.#options;
+    if ((await this.#putAbsent(key, own, nonce, { signal, timeoutMs: CLAIM_MS })) !== undefined && conditions) return { won: true, value: own };
     const stored = await this.#read(key, undefined, signal);
     if (stored === undefined) throw new DriverError('retryable', `claim ${key}: it was deleted meanwhile`);
-    return { won: stored.nonce === nonce, value: stored.value.bytes };
+    return { won: stored.nonce === nonce, value: stored.value.bytes, ...(conditions ? {} : { settledAtMs: stored.value.modifiedMs + SETTLE_MS }) };
   }
 
   async delete(keys: readonly string[], { signal }: CallOptions = {}): Promise<void> {
@@ -120,7 +123,7 @@ export class S3Objects {
   }
 
   /** Undefined: something stands there, and it is not this very write. */
-  async #putAbsent(key: string, bytes: Uint8Array, nonce: string, signal: AbortSignal | undefined): Promise<Stat | undefined> {
+  async #putAbsent(key: string, bytes: Uint8Array, nonce: string, options: RunOptions): Promise<Stat | undefined> {
     const { calls, conditions } = this.#options;
     return calls.run(
       `put ${key}`,
@@ -137,7 +140,7 @@ export class S3Objects {
           return found?.nonce === nonce ? found.stat : undefined;
         }
       },
-      { signal },
+      options,
     );
   }
 

@@ -3,7 +3,8 @@
  * Reads here ask every replica for the newest (X-Newest): they are what decisions rest on.
  */
 import { createHash } from 'node:crypto';
-import { DriverError, type CallOptions, type Stat } from '../driver.ts';
+import { DriverError, type CallOptions, type Claimed, type Stat } from '../driver.ts';
+import { CLAIM_MS, SETTLE_MS } from '../settling.ts';
 import type { SwiftAnswer, SwiftClient } from './client.ts';
 import { contentType, nonceOf, statOf } from './stat.ts';
 
@@ -80,15 +81,15 @@ export class SwiftObjects {
   }
 
   /** The value that is read decides who claimed it, not what the write was answered: Swift lets several through. */
-  async claim({ name, bytes, what, signal }: Omit<ObjectPut, 'absent'>): Promise<{ readonly won: boolean; readonly value: Buffer }> {
+  async claim({ name, bytes, what, signal }: Omit<ObjectPut, 'absent'>): Promise<Claimed> {
     for (let turn = 1; turn <= CLAIM_TURNS; turn++) {
       const nonce = this.#newId();
       await this.#client.call({
-        method: 'PUT', name, what, body: bytes, signal, expect: [201, 412],
+        method: 'PUT', name, what, body: bytes, signal, expect: [201, 412], timeoutMs: CLAIM_MS,
         headers: { 'content-type': contentType(nonce), etag: md5(bytes), 'if-none-match': '*' },
       });
       const read = await this.get({ name, what, signal });
-      if (read !== undefined) return { won: read.nonce === nonce, value: read.bytes };
+      if (read !== undefined) return { won: read.nonce === nonce, value: read.bytes, settledAtMs: read.stat.modifiedMs + SETTLE_MS };
     }
     throw new DriverError('retryable', `${what}: it was deleted whenever it was claimed`, { answered: true });
   }
