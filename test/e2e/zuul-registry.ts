@@ -14,6 +14,10 @@ export interface ZuulRegistryOptions {
   readonly dir: string;
   /** Below `registry:`, besides address, port, secret, a folder, and a public URL that is not what tests call it. */
   readonly registry?: Readonly<Record<string, unknown>>;
+  /** Beside `registry:`; default: none. */
+  readonly upstreams?: Readonly<Record<string, unknown>>;
+  /** Default: a free one. */
+  readonly port?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -35,12 +39,12 @@ export class ZuulRegistry implements AsyncDisposable {
     this.#daemon = daemon;
   }
 
-  static async start({ dir, registry = {}, env = {} }: ZuulRegistryOptions): Promise<ZuulRegistry> {
-    const port = await freePort();
+  static async start({ dir, registry = {}, upstreams = {}, port: wanted, env = {} }: ZuulRegistryOptions): Promise<ZuulRegistry> {
+    const port = wanted ?? (await freePort());
     const fields = { configFile: join(dir, 'registry.yaml'), host: `localhost:${port}`, secret: 'the secret of a zuul-registry', root: join(dir, 'storage') };
     const { storage, ...more } = registry;
     await mkdir(dir, { recursive: true });
-    const file = { registry: { address: '::', port, 'public-url': `http://127.0.0.1:${port}`, secret: fields.secret, storage: { driver: 'filesystem', root: fields.root, ...(storage as object | undefined) }, ...more }, upstreams: {} };
+    const file = { registry: { address: '::', port, 'public-url': `http://127.0.0.1:${port}`, secret: fields.secret, storage: { driver: 'filesystem', root: fields.root, ...(storage as object | undefined) }, ...more }, upstreams };
     await writeFile(fields.configFile, stringify(file));
     const daemon = await Daemon.start({
       command: [PROGRAM, '-c', fields.configFile, '-d'],

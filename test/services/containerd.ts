@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { attempt, run, type CommandResult } from './command.ts';
 import { pullImage } from './cri.ts';
 import { Daemon } from './daemon.ts';
-import { onMachine } from './machine.ts';
+import { hasFile, onMachine } from './machine.ts';
 
 export class Containerd implements AsyncDisposable {
   /** The registry configuration that the CRI plugin reads, and ctr with --hosts-dir. */
@@ -22,11 +22,11 @@ export class Containerd implements AsyncDisposable {
 
   /**
    * `dir` is a short path: see the script. Made if absent. `machine` is the root of one whose /etc it sees instead of this
-   * one's, config.toml included; `caFile` holds the authorities that it trusts instead of the system's.
+   * one's, config.toml included where it has one; `caFile` holds the authorities that it trusts instead of the system's.
    */
   static async start(dir: string, { machine, caFile }: { readonly machine?: string; readonly caFile?: string } = {}): Promise<Containerd> {
     await mkdir(dir, { recursive: true });
-    if (machine !== undefined) await symlink('/etc/containerd/config.toml', join(dir, 'config.toml'));
+    if (hasFile(machine, '/etc/containerd/config.toml')) await symlink('/etc/containerd/config.toml', join(dir, 'config.toml'));
     const daemon = await Daemon.start({
       command: [...onMachine(machine), join(import.meta.dirname, 'containerd'), dir],
       ...(caFile !== undefined && { env: { SSL_CERT_FILE: caFile } }),

@@ -10,14 +10,17 @@ const SCRIPT = join(import.meta.dirname, 'containers');
 
 export class Containers {
   readonly dir: string;
+  /** That runs what is given after it. */
+  readonly #command: readonly string[];
 
-  private constructor(dir: string) {
+  private constructor(dir: string, wrapper: readonly string[]) {
     this.dir = dir;
+    this.#command = [...wrapper, SCRIPT];
   }
 
-  /** `registries` is the text of registries.conf. `dir` is made if absent. */
-  static async create(dir: string, registries = ''): Promise<Containers> {
-    const containers = new Containers(dir);
+  /** `registries` is the text of registries.conf. `dir` is made if absent. `wrapper` is a command that runs what is given after it (job-node.ts). */
+  static async create(dir: string, registries = '', wrapper: readonly string[] = []): Promise<Containers> {
+    const containers = new Containers(dir, wrapper);
     await mkdir(join(dir, 'etc'), { recursive: true });
     await containers.configure(registries);
     return containers;
@@ -54,11 +57,13 @@ export class Containers {
 
   /** As the three above, for a call that may fail. */
   attempt(program: 'skopeo' | 'podman' | 'buildah', args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return attempt(SCRIPT, [this.dir, program, ...args], this.#options(options));
+    const [command = SCRIPT, ...before] = this.#command;
+    return attempt(command, [...before, this.dir, program, ...args], this.#options(options));
   }
 
   #run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
-    return run(SCRIPT, [this.dir, program, ...args], this.#options(options));
+    const [command = SCRIPT, ...before] = this.#command;
+    return run(command, [...before, this.dir, program, ...args], this.#options(options));
   }
 
   #options(options: CommandOptions): CommandOptions {

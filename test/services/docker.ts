@@ -3,14 +3,14 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { attempt, run, type CommandOptions, type CommandResult } from './command.ts';
 import { Daemon } from './daemon.ts';
-import { onMachine } from './machine.ts';
+import { hasFile, onMachine } from './machine.ts';
 
 export interface DockerOptions {
   /** A short path: see the script. Made if absent. */
   readonly dir: string;
   /** URLs that it asks for Docker Hub's images first. */
   readonly mirrors?: readonly string[];
-  /** The root of a machine whose /etc it sees instead of this one's, daemon.json included. */
+  /** The root of a machine whose /etc it sees instead of this one's, daemon.json included where it has one. */
   readonly machine?: string;
   /** Authorities that it trusts instead of the system's. */
   readonly caFile?: string;
@@ -40,7 +40,7 @@ export class Docker implements AsyncDisposable {
     const socket = join(options.dir, 'docker.sock');
     await mkdir(home, { recursive: true });
     const config = join(options.dir, 'daemon.json');
-    if (options.machine === undefined) await writeFile(config, JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }));
+    if (!hasFile(options.machine, '/etc/docker/daemon.json')) await writeFile(config, JSON.stringify({ 'registry-mirrors': options.mirrors ?? [], 'max-download-attempts': 1 }));
     else await symlink('/etc/docker/daemon.json', config);
     const auths = Object.entries(options.logins ?? {}).map(([registry, { username, password }]) => [
       registry,
