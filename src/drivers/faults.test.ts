@@ -8,10 +8,10 @@ import { driverContract } from './contract/driver.contract.ts';
 import type { Driver } from './driver.ts';
 import { openFilesystem } from './filesystem/filesystem.ts';
 import { memoryDriver } from './memory/memory.ts';
+import { SOAK } from '../../test/support/soak.ts';
 
 const SEED = Number(process.env['SEED'] ?? 20_261);
 /** The long matrix: `make soak`. */
-const SOAK = process.env['UMBRA_SOAK'] !== undefined;
 const FAULTS = {
   'operations that fail': { failing: 0.2, lost: 0, late: 0 },
   'lost answers': { failing: 0, lost: 0.2, late: 0 },

@@ -14,6 +14,7 @@ import { Containerd } from '../services/containerd.ts';
 import { Docker } from '../services/docker.ts';
 import { DockerRegistry } from '../services/docker-registry.ts';
 import { onMachine } from '../services/machine.ts';
+import { SOAK } from '../support/soak.ts';
 import { freePort } from '../services/ports.ts';
 import { makeImage } from './images.ts';
 import { tellOnFailure } from './landscape.ts';
@@ -37,7 +38,7 @@ interface Row {
 }
 
 const ROWS: readonly Row[] =
-  process.env['UMBRA_SOAK'] === undefined
+  !SOAK
     ? [
         { address: '127.0.0.1', tls: false, strict: false, view: 'main' },
         { address: '[::1]', tls: true, strict: true, view: 'staging' },
@@ -223,7 +224,7 @@ describe('docker', () => {
     return markerOf(docker, 'built');
   };
 
-  test.each(ROWS.filter(({ strict }) => process.env['UMBRA_SOAK'] === undefined || !strict))('pulls and builds from what Umbra has for Docker Hub: %j', async ({ address, tls, view }) => {
+  test.each(ROWS.filter(({ strict }) => !SOAK || !strict))('pulls and builds from what Umbra has for Docker Hub: %j', async ({ address, tls, view }) => {
     const machine = new Machine(`m${address.length}${tls}${view}`);
     await machine.put('etc/hosts', hosts);
     await machine.put('etc/docker/daemon.json', '{\n\t"max-download-attempts": 1\n}\n');

@@ -7,10 +7,11 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { killWhilePushing } from '../e2e/crash-pushing.ts';
 import { tellOnFailure } from '../e2e/landscape.ts';
 import { Umbra } from '../e2e/umbra.ts';
+import { SOAK } from '../support/soak.ts';
 import { swiftBehindFaults, type StoreBehindFaults } from './behind-faults.ts';
 
 /** The long run: `make soak`. */
-const KILLS = process.env['UMBRA_SOAK'] === undefined ? 6 : 30;
+const KILLS = SOAK ? 30 : 4;
 const PUSHERS = 4;
 
 let dir: string;
