@@ -3,7 +3,7 @@
  * nothing of what the driver keeps for itself.
  */
 import { ListObjectsV2Command, type ListObjectsV2CommandInput, type ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
-import type { CallOptions, Entry } from '../driver.ts';
+import { DriverError, type CallOptions, type Entry } from '../driver.ts';
 import { inOwnOrder, type Component } from '../object-store/level-order.ts';
 import type { S3Calls } from './client.ts';
 import { BEHIND_INTERNAL } from './keys.ts';
@@ -64,7 +64,9 @@ async function* pages(calls: S3Calls, input: Omit<ListObjectsV2CommandInput, 'Bu
     const asked: ListObjectsV2CommandInput = { Bucket: calls.bucket, ...input, ...(token === undefined ? {} : { ContinuationToken: token }) };
     const page: ListObjectsV2CommandOutput = await calls.run(`list ${input.Prefix}`, (client, http) => client.send(new ListObjectsV2Command(asked), http), { signal });
     yield page;
-    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    const next = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    if (next !== undefined && next === token) throw new DriverError('permanent', `list ${input.Prefix}: ${calls.store} gives the same page again`);
+    token = next;
   } while (token !== undefined);
   signal?.throwIfAborted();
 }

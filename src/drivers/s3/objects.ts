@@ -192,7 +192,12 @@ async function wholeBody(key: string, got: GetObjectCommandOutput, size: number,
   try {
     checkValueSize(key, size, maxBytes);
     const chunks: Buffer[] = [];
-    for await (const chunk of body) chunks.push(chunk as Buffer); // without an encoding, chunks are buffers
+    let sum = 0;
+    for await (const chunk of body as AsyncIterable<Buffer>) { // without an encoding, chunks are buffers
+      // What it was said to have may be less, or nothing at all.
+      checkValueSize(key, (sum += chunk.length), maxBytes);
+      chunks.push(chunk);
+    }
     return Buffer.concat(chunks);
   } finally {
     signal.removeEventListener('abort', leave);
