@@ -79,6 +79,8 @@ export class SwiftClient {
   readonly #closing = new AbortController();
   readonly #small = new Limiter(SMALL_CALLS);
   #agent: Promise<Agent> | undefined;
+  /** The most that one listing may ask for: Swift's own default, until the cluster says less. */
+  maxListed = 10_000;
   /** The store's clock when it was last heard, and our own monotonic one then. */
   #heard: { readonly storeMs: number; readonly atMs: number } | undefined;
 
@@ -234,13 +236,19 @@ export function truncated(what: string): DriverError {
   return new DriverError('retryable', `${what}: Swift's answer was cut short`);
 }
 
-/** JSON of an answer. @throws DriverError retryable, where it was cut short or corrupted */
-export function parsed(body: Buffer, what: string): unknown {
+/**
+ * The rows of an answer in JSON, as Swift's API reference has them: objects, whose fields are for the caller to know.
+ * @throws DriverError retryable, where it was cut short or corrupted
+ */
+export function rowsOf<Row extends object>(body: Buffer, what: string): readonly Row[] {
+  let rows: unknown;
   try {
-    return JSON.parse(body.toString('utf8'));
+    rows = JSON.parse(body.toString('utf8'));
   } catch {
     throw truncated(what);
   }
+  if (!Array.isArray(rows) || !rows.every((row) => typeof row === 'object' && row !== null)) throw truncated(what);
+  return rows as Row[];
 }
 
 function lengthOf(body: SwiftCall['body']): number {

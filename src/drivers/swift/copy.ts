@@ -4,7 +4,7 @@
  * written to.
  */
 import type { CallOptions, ForeignObject } from '../driver.ts';
-import { encodeName, parsed, type SwiftClient } from './client.ts';
+import { encodeName, rowsOf, type SwiftClient } from './client.ts';
 import { listObjects } from './listing.ts';
 import type { ListedSegment } from './manifest.ts';
 import { MIN_SEGMENT_BYTES } from './segments.ts';
@@ -96,7 +96,7 @@ async function staticPieces(client: SwiftClient, { container, name }: ForeignObj
   await client.call({
     method: 'GET', container, name, query: 'multipart-manifest=get', what, signal, expect: [200, 403, 404],
     verify: ({ status, body }) => {
-      if (status === 200) listed = parsed(body, what) as ListedSegment[]; // Swift's own, as its API reference has it
+      if (status === 200) listed = rowsOf<ListedSegment>(body, what);
     },
   });
   return listed.flatMap(({ name: path = '', bytes = 0, range, sub_slo: nested = false }) => {

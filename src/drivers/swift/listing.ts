@@ -1,8 +1,8 @@
 /** Listings of the container, page by page. They may lag behind what point reads show; no decision rests on them alone. */
-import type { CallOptions, Entry } from '../driver.ts';
+import { DriverError, type CallOptions, type Entry } from '../driver.ts';
 import { isComponent, isKey } from '../key.ts';
 import { inOwnOrder, type Component } from '../object-store/level-order.ts';
-import { parsed, type SwiftClient } from './client.ts';
+import { rowsOf, type SwiftClient } from './client.ts';
 import { BEHIND_INTERNAL } from './names.ts';
 import { listedStat, type ListedObject } from './stat.ts';
 
@@ -71,11 +71,15 @@ async function* componentsOf(client: SwiftClient, lead: string, startAfter: stri
 async function* rows(client: SwiftClient, options: Omit<PageOptions, 'limit'>): AsyncGenerator<ListedRow> {
   let { marker } = options;
   for (let limit = FIRST_PAGE; ; limit = LATER_PAGES) {
-    const found = await page(client, { ...options, marker, limit });
+    const found = await page(client, { ...options, marker, limit: Math.min(limit, client.maxListed) });
+    const asked = Math.min(limit, client.maxListed); // it may have said so just now
     yield* found;
     const last = found.at(-1);
-    if (last === undefined || found.length < limit) return;
-    marker = 'name' in last ? last.name : last.subdir;
+    // Ceph's gateway gives 1000 whatever is asked for: of the larger pages only an empty one is the end.
+    if (last === undefined || (found.length < asked && asked <= FIRST_PAGE)) return;
+    const next = 'name' in last ? last.name : last.subdir;
+    if (Buffer.compare(Buffer.from(next), Buffer.from(marker)) <= 0) throw new DriverError('permanent', `list ${options.prefix}: Swift listed ${next} behind ${marker}, where it does not belong`);
+    marker = next;
   }
 }
 
@@ -83,11 +87,16 @@ async function page(client: SwiftClient, { prefix, marker, delimited = false, co
   const query = new URLSearchParams({ format: 'json', limit: String(limit), prefix, ...(marker === '' ? {} : { marker }), ...(delimited ? { delimiter: '/' } : {}) });
   const what = `list ${prefix}`;
   let rows: readonly ListedRow[] = [];
-  await client.call({
-    method: 'GET', ...(container === undefined ? {} : { container }), query: query.toString(), expect: [200, 204], what, signal,
-    verify: ({ status, body }) => {
-      rows = status === 204 ? [] : (parsed(body, what) as ListedRow[]); // Swift's own, as its API reference has it
+  const { status, body } = await client.call({
+    method: 'GET', ...(container === undefined ? {} : { container }), query: query.toString(), expect: [200, 204, 412], what, signal,
+    verify: (answer) => {
+      rows = answer.status === 200 ? rowsOf<ListedRow>(answer.body, what) : [];
     },
   });
-  return rows;
+  if (status !== 412) return rows;
+  // An operator may lower `container_listing_limit`, and hide what the cluster says of itself.
+  const most = Number(/maximum limit is (\d+)/i.exec(body.toString('utf8'))?.[1]);
+  if (!(most >= 1 && most < limit)) throw new DriverError('permanent', `${what}: Swift answered 412: ${body.toString('utf8', 0, 200)}`);
+  client.maxListed = most;
+  return await page(client, { prefix, marker, delimited, container, limit: most, signal });
 }

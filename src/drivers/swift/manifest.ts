@@ -3,7 +3,7 @@
  * segments than one manifest takes, manifests of manifests.
  */
 import { DriverError, type CallOptions, type Stat } from '../driver.ts';
-import { parsed, type SwiftAnswer, type SwiftClient } from './client.ts';
+import { rowsOf, type SwiftAnswer, type SwiftClient } from './client.ts';
 import { corrupted, md5 } from './objects.ts';
 import { contentType, modifiedOf, nonceOf } from './stat.ts';
 
@@ -59,7 +59,7 @@ export async function readManifest(client: SwiftClient, { name, what, signal }: 
       if (status === 404 || header('x-static-large-object') === undefined) return;
       // Segments are removed by what it says.
       if (md5(body) !== header('etag')?.replaceAll('"', '')) throw corrupted(what);
-      listed = parsed(body, what) as ListedSegment[]; // Swift's own, as its API reference has it
+      listed = rowsOf<ListedSegment>(body, what);
     },
   });
   if (answer.status === 404 || answer.header('x-static-large-object') === undefined) return undefined;
@@ -70,13 +70,20 @@ export async function readManifest(client: SwiftClient, { name, what, signal }: 
   return { nonce: nonceOf(answer.header), entries };
 }
 
-/** Everything that the manifest is made of, manifests within it included; undefined: nothing stands there, or no manifest. */
-export async function namesOfManifest(client: SwiftClient, read: CallOptions & { readonly name: string; readonly what: string }): Promise<Set<string> | undefined> {
+/** What Swift takes (`max_manifest_depth` of SLO); deeper is none that it made. */
+const MAX_DEPTH = 10;
+
+/**
+ * Everything that the manifest is made of, manifests within it included; undefined: nothing stands there, or no manifest.
+ * @throws DriverError permanent, where it goes round in circles
+ */
+export async function namesOfManifest(client: SwiftClient, read: CallOptions & { readonly name: string; readonly what: string }, depth: number = 1): Promise<Set<string> | undefined> {
+  if (depth > MAX_DEPTH) throw new DriverError('permanent', `${read.what}: the manifest at ${read.name} lies within more than ${MAX_DEPTH} others`);
   const manifest = await readManifest(client, read);
   if (manifest === undefined) return undefined;
   const names = new Set<string>();
   for (const { name, manifest: nested } of manifest.entries) {
-    if (nested) for (const below of (await namesOfManifest(client, { ...read, name })) ?? []) names.add(below);
+    if (nested) for (const below of (await namesOfManifest(client, { ...read, name }, depth + 1)) ?? []) names.add(below);
     names.add(name);
   }
   return names;
