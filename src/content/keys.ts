@@ -14,7 +14,7 @@
  *   views/<view>/expired                              ExpiredRecord: which tags of the view are too old
  *   uploads/<id>/…                                    sessions of pushes and fills
  *   leases/fills/<alg>/<hex>                          which machine downloads a blob; written over, deleted, of no weight
- *   leases/fills/<alg>/<hex>.wanted                   somebody on another machine reads that download
+ *   leases/fills/<alg>/<hex>.wanted.<holder>          somebody on another machine reads that download
  *   store/name                                        what the store is called in a database that decides its claims
  *
  * <view> is a view's uid, never used again; <name> is `host/path`. Names cannot hold a component that begins with `_`.

@@ -7,6 +7,7 @@ import type { Driver } from '../drivers/driver.ts';
 import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts';
 import type { Message } from '../workers/group.ts';
 import type { Timers } from '../workers/timers.ts';
+import type { Outcome } from './fill-progress.ts';
 
 /** What stands in a lease. */
 export interface Lease {
@@ -29,7 +30,12 @@ export interface Kept {
   readonly ageMs: number;
 }
 
-export type Contest = { readonly kind: 'won' } | { readonly kind: 'lost'; readonly kept: Kept } | { readonly kind: 'undecided' };
+export type Contest =
+  | { readonly kind: 'won' }
+  | { readonly kind: 'lost'; readonly kept: Kept }
+  /** The blob was stored just now, and those who followed may not have read that yet: it must not be written over. */
+  | { readonly kind: 'over' }
+  | { readonly kind: 'undecided' };
 
 export interface LeaseOptions {
   readonly driver: Driver;
@@ -68,7 +74,7 @@ export class FillLease {
     const { nowMs, timers } = this.#options;
     try {
       const kept = await this.#kept();
-      if (kept !== undefined) return { kind: 'lost', kept };
+      if (kept !== undefined) return kept.lease.ended === true ? { kind: 'over' } : { kind: 'lost', kept };
       const startedMs = nowMs();
       await this.write({ beat: 0, came: 0 });
       // The last put wins. Once those of the others are over too, all read the same winner.
@@ -90,31 +96,39 @@ export class FillLease {
   }
 
   /** Tells the holder that somebody here reads. */
-  async want(): Promise<void> {
-    await this.#options.driver.put(this.#wantedKey, Buffer.alloc(0), { durable: 'later' });
+  async want(holder: string): Promise<void> {
+    await this.#options.driver.put(this.#wantedKey(holder), Buffer.alloc(0), { durable: 'later' });
   }
 
-  /** Whether anybody told the holder so lately. */
+  /** Whether anybody told us so lately. */
   async isWanted(): Promise<boolean> {
-    const stat = await this.#options.driver.head(this.#wantedKey);
+    const stat = await this.#options.driver.head(this.#wantedKey(this.holder));
     return stat !== undefined && (await this.#ageMs(stat.modifiedMs)) < WANTED_MS;
+  }
+
+  /** Takes back what was said to this holder, where it holds no longer: what came too late for it to remove. */
+  async unwant(holder: string): Promise<void> {
+    const lease = await this.read();
+    if (lease?.holder !== holder || lease.ended === true) await this.#options.driver.delete([this.#wantedKey(holder)]);
   }
 
   /** Where it is still ours; `asked`: and what readers said. */
   async remove({ asked }: { readonly asked: boolean }): Promise<void> {
-    if ((await this.read())?.holder === this.holder) await this.#options.driver.delete(asked ? [this.#key, this.#wantedKey] : [this.#key]);
+    const isOurs = (await this.read())?.holder === this.holder;
+    const keys = [...(isOurs ? [this.#key] : []), ...(asked ? [this.#wantedKey(this.holder)] : [])];
+    if (keys.length > 0) await this.#options.driver.delete(keys);
   }
 
   /** Not a part of the lease, which its holder alone writes. */
-  get #wantedKey(): string {
-    return `${this.#key}.wanted`;
+  #wantedKey(holder: string): string {
+    return `${this.#key}.wanted.${holder}`;
   }
 
-  /** The lease, if somebody keeps it up. */
+  /** The lease, if somebody keeps it up, or if it says that the blob was stored. */
   async #kept(): Promise<Kept | undefined> {
     const stored = await this.#options.driver.get(this.#key);
     const lease = stored === undefined ? undefined : parse(stored.bytes);
-    if (stored === undefined || lease === undefined || lease.ended === true) return undefined;
+    if (stored === undefined || lease === undefined || (lease.ended === true && (lease.message as Outcome | undefined)?.kind !== 'stored')) return undefined;
     const ageMs = await this.#ageMs(stored.modifiedMs);
     return ageMs < DEAD_MS ? { lease, ageMs } : undefined;
   }

@@ -43,7 +43,8 @@ export class LeaseRelay implements Relay {
   /** When it was seen to have the whole blob. */
   #wholeMs: number | undefined;
   #wantedMs = -Infinity;
-  #wanting: Promise<void> = Promise.resolve();
+  #wanting: Promise<void> | undefined;
+  #unwanting: Promise<void> | undefined;
   #readers = 1;
   #followers: number;
   #over = false;
@@ -74,7 +75,7 @@ export class LeaseRelay implements Relay {
 
   async close(): Promise<void> {
     this.#end(undefined);
-    await this.#wanting;
+    await this.#unwanting;
   }
 
   #endIfAlone(): void {
@@ -120,7 +121,7 @@ export class LeaseRelay implements Relay {
     const now = this.#options.nowMs();
     if (alone !== true || now - this.#wantedMs < WANT_MS) return;
     this.#wantedMs = now;
-    this.#wanting = this.#options.lease.want().catch(() => undefined); // said again later
+    this.#wanting = this.#options.lease.want(this.#seen.holder).catch(() => undefined); // said again later
   }
 
   #publishes(now: Lease, seen: Lease): boolean {
@@ -135,8 +136,15 @@ export class LeaseRelay implements Relay {
     this.#over = true;
     this.#cancel();
     const { ended, local, follow } = this.#options;
-    ended();
+    if (this.#wanting === undefined) ended();
+    else this.#unwanting = this.#unwant(this.#wanting).finally(ended);
     local.end(lastWord);
     follow({ kind: 'ended', message: lastWord });
+  }
+
+  /** The holder removes what was said by the time that it ends. What came later we take back. */
+  async #unwant(wanting: Promise<void>): Promise<void> {
+    await wanting;
+    await this.#options.lease.unwant(this.#seen.holder).catch(() => undefined); // the sweep of leases takes it
   }
 }

@@ -121,6 +121,19 @@ describe('a fill that several machines read', () => {
     await clock.pass(10_000);
   });
 
+  test('leaves its last word to those who follow, though another machine asks before they have read it', async () => {
+    const far = new Far(someBytes(2 * MIB));
+    const [late] = machine() as [Fills];
+    const { leads, follows } = await following(far, MIB);
+    far.downloads[0]!.finish();
+    expect((await leads.end).equals(far.bytes)).toBe(true);
+    await quiet();
+    expect(await late.complete(shelf.job(far), never)).toBe(true);
+    await clock.pass(LOOKED_MS);
+    expect((await follows.end).equals(far.bytes)).toBe(true);
+    expect(far.asked).toBe(1);
+  });
+
   test('holds back the last byte everywhere until it is verified and stored', async () => {
     const far = new Far(someBytes(2 * MIB));
     const gate = Promise.withResolvers<void>();
