@@ -7,6 +7,7 @@ import { isDriverError, type Appender, type AssemblyState, type Driver, type Sou
 import { algorithmOf, finishHash, newHash, type Digest } from '../oci/digest.ts';
 import { hasCode, RegistryError } from '../oci/errors.ts';
 import type { Timers } from '../workers/timers.ts';
+import { Audience } from './fill-audience.ts';
 import { asRegistryError, download, DownloadMismatch } from './fill-download.ts';
 import type { FillEvent } from './fill-event.ts';
 import type { FillLead, Relay } from './fill-group.ts';
@@ -35,8 +36,6 @@ export interface LeaderOptions {
 const MAX_ATTEMPTS = 2;
 /** How far followers may be behind while bytes keep coming: a message per write would cost more than it helps. */
 const ANNOUNCE_BYTES = 1024 * 1024;
-/** Readers on other machines have so long at least to say that they are there. */
-const ANSWER_MS = 3_000;
 
 export class Leader {
   readonly #growing: Growing;
@@ -44,15 +43,11 @@ export class Leader {
   readonly #leading: FillLead;
   readonly #options: LeaderOptions;
   readonly #control = new AbortController();
-  readonly #alone = Promise.withResolvers<void>();
+  readonly #audience: Audience;
   #began = false;
   #over = false;
-  #followers = 0;
   #announced = 0;
   #progress: (() => Progress) | undefined;
-  #cancelDetached: (() => void) | undefined;
-  /** `bytes`: downloading. `rest`: what is left happens whoever reads. `past`: the store is full. */
-  #phase: 'bytes' | 'rest' | 'past' = 'bytes';
   /** What need not keep the readers waiting. */
   #afterwards = async (): Promise<void> => undefined;
 
@@ -61,6 +56,9 @@ export class Leader {
     this.#job = job;
     this.#leading = leading;
     this.#options = options;
+    const { detachedMs, timers } = options;
+    const stop = (): void => this.abort(new Error(`nobody read the fill of ${job.digest} for ${detachedMs} ms`));
+    this.#audience = new Audience({ leading, timers, detachedMs, readers: () => growing.readers, stop });
   }
 
   /** Runs the fill to its end and tells everybody; or gives what speaks instead, where another machine leads. Never rejects. */
@@ -71,8 +69,9 @@ export class Leader {
     // Before upstream is asked: megabytes of an answer that nobody takes are on their way before that can be told.
     const relay = await this.#leading.contend?.(this.#control.signal);
     const outcome = relay === undefined ? await this.#fill().catch((error: unknown) => this.#failed(error)) : undefined;
-    this.#cancelDetached?.();
     this.#over = true;
+    const unstored = this.#audience.isPast;
+    this.#audience.close();
     if (outcome === undefined) {
       observe({ kind: 'began', digest: this.#job.digest });
       observe({ kind: 'ended', digest: this.#job.digest, outcome: 'elsewhere', bytes: 0, durationMs: nowMs() - startedMs, error: undefined });
@@ -84,7 +83,7 @@ export class Leader {
     await this.#afterwards();
     if (!this.#began) return undefined;
     observe({
-      kind: 'ended', digest: this.#job.digest, outcome: this.#phase === 'past' ? 'unstored' : outcome.kind, bytes,
+      kind: 'ended', digest: this.#job.digest, outcome: unstored ? 'unstored' : outcome.kind, bytes,
       durationMs: nowMs() - startedMs, error: outcome.kind === 'failed' ? outcome.error : undefined,
     });
     return undefined;
@@ -92,47 +91,19 @@ export class Leader {
 
   abort(reason: Error): void {
     this.#control.abort(reason);
-    this.#alone.resolve();
+    this.#audience.dismiss();
   }
 
   followersChanged(count: number): void {
-    const more = count > this.#followers;
-    this.#followers = count;
-    this.readersChanged();
+    const more = count > this.#audience.followers;
+    this.#audience.followers = count;
+    this.#audience.changed();
     // The newcomer was told what was announced last: long ago, if nobody followed.
     if (more) this.#announce();
   }
 
   readersChanged(): void {
-    if (this.#over) return;
-    if (this.#growing.readers + this.#followers > 0) {
-      this.#cancelDetached?.();
-      this.#cancelDetached = undefined;
-      this.#leading.alone?.(false);
-    } else if (this.#phase === 'past') {
-      this.#alone.resolve();
-    } else if (this.#phase === 'bytes' && this.#cancelDetached === undefined) {
-      this.#leading.alone?.(true);
-      this.#detach();
-    }
-  }
-
-  /** Stops when nobody has come for some time, unless somebody reads on another machine. */
-  #detach(): void {
-    const { detachedMs, timers } = this.#options;
-    const stop = (): void => this.abort(new Error(`nobody read the fill of ${this.#job.digest} for ${detachedMs} ms`));
-    if (this.#leading.isReadElsewhere === undefined) {
-      this.#cancelDetached = timers.after(detachedMs, stop);
-      return;
-    }
-    const cancel = timers.after(Math.max(detachedMs, ANSWER_MS), () => {
-      void this.#leading.isReadElsewhere?.().then((isRead) => {
-        if (this.#cancelDetached !== cancel || this.#over || this.#phase !== 'bytes') return;
-        if (isRead) this.#detach();
-        else stop();
-      });
-    });
-    this.#cancelDetached = cancel;
+    this.#audience.changed();
   }
 
   async #fill(): Promise<Outcome> {
@@ -153,8 +124,7 @@ export class Leader {
         if (!(error instanceof DownloadMismatch)) throw error;
         observe({ kind: 'mismatch', digest: this.#job.digest, attempt });
         if (attempt === MAX_ATTEMPTS || signal.aborted) throw error;
-        this.#phase = 'bytes';
-        this.readersChanged();
+        this.#audience.enter('bytes');
         this.#growing.become({ kind: 'failed', error });
       }
     }
@@ -236,7 +206,7 @@ export class Leader {
       this.#leading.came?.(landing.head);
       this.#growing.changes.notify();
       const news = attempt.landed - this.#announced;
-      if ((this.#followers > 0 || this.#leading.contend !== undefined) && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
+      if ((this.#audience.followers > 0 || this.#leading.contend !== undefined) && (news >= ANNOUNCE_BYTES || (news > 0 && attempt.landed === landing.head))) this.#announce();
     };
     const landing: Landing = new Landing({ appender, hash: newHash(algorithm), windowBytes, moved, refused: (error) => over.abort(error) });
     const attempt: Attempt = new Attempt(id, size, driver.assemblies.open(state), landing);
@@ -256,8 +226,7 @@ export class Leader {
       whole = landing.head;
       await landing.end();
       land();
-      this.#phase = 'rest';
-      this.readersChanged();
+      this.#audience.enter('rest');
       if (finishHash(algorithm, landing.hash) !== digest) throw new DownloadMismatch(digest);
       verified = true;
       // Published bytes go elsewhere: what is opened by then stays readable.
@@ -281,14 +250,13 @@ export class Leader {
   async #goPast({ id, size, landed, state, hash }: Past): Promise<Outcome> {
     const { digest } = this.#job;
     const verified = hash === undefined;
-    this.#phase = 'past';
     this.#options.observe({ kind: 'full', digest, landed });
     if (this.#growing.attempt !== undefined) this.#growing.attempt.size = size;
     this.#growing.become({ kind: 'unstored', hash, verified });
     this.#progress = () => ({ kind: 'unstored', id, ...(size === undefined ? {} : { size }), landed, ...(state === undefined ? {} : { state }), verified });
     this.#announce();
-    this.readersChanged();
-    await this.#alone.promise;
+    this.#audience.enter('past');
+    await this.#audience.gone();
     return { kind: 'aborted' };
   }
 
