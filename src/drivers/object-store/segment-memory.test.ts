@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest';
+import { ManualTimers } from '../../upstream/fill.fixture.ts';
 import { SegmentMemory, type Holder } from './segment-memory.ts';
 
 /** Timers that run when told. */
 function manual(): { readonly after: (ms: number, task: () => void) => () => void; run(): void } {
   let tasks: (() => void)[] = [];
   return {
-    after: (_, task) => {
+    after: (ms, task) => {
+      if (ms > 1_000) return () => undefined; // nobody waits for so long here
       tasks.push(task);
       return () => void (tasks = tasks.filter((other) => other !== task));
     },
@@ -59,4 +61,16 @@ test('a holder that is idle while others wait is told to send what it has', asyn
   await waiting;
   timers.run();
   expect(told).toEqual(['idle']);
+});
+
+test('nobody waits for ever, nor keeps those behind waiting', async () => {
+  const timers = new ManualTimers();
+  const memory = new SegmentMemory({ totalBytes: 10, nowMs: () => 0, timers });
+  await memory.reserve(8);
+  const large = memory.reserve(6).catch((error: unknown) => error);
+  const small = memory.reserve(2);
+  timers.pending.find(({ ms }) => ms === 120_000)?.task();
+  expect(await large).toMatchObject({ failure: 'retryable', message: expect.stringContaining('limits.memory') });
+  await small;
+  memory.close();
 });

@@ -5,6 +5,7 @@
  * what it has: a client that stalls costs only itself.
  */
 import type { Timers } from '../../workers/timers.ts';
+import { DriverError } from '../driver.ts';
 
 export interface Holder {
   /** Milliseconds since the epoch when bytes last came. */
@@ -21,6 +22,8 @@ export interface SegmentMemoryOptions {
 
 /** How long a holder may wait for more bytes while others wait for memory. */
 const IDLE_MS = 500;
+/** How long anybody waits for a turn: those who hold memory have deadlines of their own, and end before. */
+const MAX_WAIT_MS = 120_000;
 
 export class SegmentMemory {
   readonly #options: SegmentMemoryOptions;
@@ -43,7 +46,10 @@ export class SegmentMemory {
     return this.#free;
   }
 
-  /** Waits for its turn. Who holds a reservation must not wait for another. Rejects with the signal's reason. */
+  /**
+   * Waits for its turn, but not for ever. Who holds a reservation must not wait for another.
+   * @throws DriverError retryable, where it did not come; the signal's reason
+   */
   async reserve(bytes: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const wanted = Math.min(bytes, this.totalBytes);
@@ -55,18 +61,22 @@ export class SegmentMemory {
     const place = { bytes: wanted, resolve };
     this.#waiting.push(place);
     this.#watch();
-    const leave = (): void => {
+    const leave = (reason: unknown): void => {
       const at = this.#waiting.indexOf(place);
       if (at < 0) return;
       this.#waiting.splice(at, 1);
       this.#serve();
-      reject(signal?.reason);
+      reject(reason as Error); // as whoever waits is told
     };
-    signal?.addEventListener('abort', leave, { once: true });
+    const onAbort = (): void => leave(signal?.reason);
+    const late = new DriverError('retryable', `waited ${MAX_WAIT_MS / 1000} s for memory: too many uploads at once for limits.memory`, { answered: true });
+    const cancel = this.#options.timers.after(MAX_WAIT_MS, () => leave(late));
+    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       await promise;
     } finally {
-      signal?.removeEventListener('abort', leave);
+      cancel();
+      signal?.removeEventListener('abort', onAbort);
     }
   }
 

@@ -69,7 +69,7 @@ export class S3Appender implements Appender, Holder {
   #filling: Filling | undefined;
   #filled: number;
   #underWay = 0;
-  #wake: (() => void) | undefined;
+  readonly #waiting: (() => void)[] = [];
   #failure: { readonly error: unknown } | undefined;
   #stage: 'open' | 'finishing' | 'ended' = 'open';
 
@@ -83,7 +83,8 @@ export class S3Appender implements Appender, Holder {
   async write(chunk: Uint8Array): Promise<void> {
     this.#checkOpen();
     const written = this.#writes.then(() => this.#take(chunk));
-    this.#writes = written.catch(() => undefined);
+    // Some of the chunk may have been taken: nothing can be told of what comes behind it.
+    this.#writes = written.catch((error: unknown) => void (this.#failure ??= { error }));
     await written;
   }
 
@@ -177,7 +178,7 @@ export class S3Appender implements Appender, Holder {
       .catch((error: unknown) => void (this.#failure ??= { error }))
       .finally(() => {
         this.#underWay--;
-        this.#wake?.();
+        for (const wake of this.#waiting.splice(0)) wake();
       });
   }
 
@@ -292,14 +293,7 @@ export class S3Appender implements Appender, Holder {
   }
 
   async #change(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const before = this.#wake;
-    this.#wake = () => {
-      before?.();
-      resolve();
-    };
-    await promise;
-    this.#wake = undefined;
+    await new Promise<void>((resolve) => void this.#waiting.push(resolve));
   }
 
   #checkOpen(): void {

@@ -164,17 +164,22 @@ export class S3Completion {
   async #gatherPart(upload: PartUpload, prefix: string, pieces: readonly Piece[], part: Part, signal: AbortSignal): Promise<string> {
     const { calls, memory, timers, etagIsMd5 } = this.#options;
     const what = `write part ${upload.PartNumber} of ${prefix}`;
-    await memory.reserve(part.size, signal);
+    const slices = part.slices.map(({ segment, range }) => {
+      const piece = pieces[segment];
+      if (piece === undefined) throw new Error('a part is of segments that are there');
+      return { piece, range, whole: MD5.test(piece.etag) && piece.size <= SMALL_BYTES };
+    });
+    // The part itself, and of a piece that is read whole its chunks and what they become.
+    const reserved = part.size + 2 * Math.max(0, ...slices.map(({ piece, whole }) => (whole ? piece.size : 0)));
+    await memory.reserve(reserved, signal);
     try {
-      const chunks: Buffer[] = [];
-      for (const { segment, range } of part.slices) {
-        const piece = pieces[segment];
-        if (piece === undefined) continue;
+      const Body = Buffer.allocUnsafeSlow(part.size);
+      let filled = 0;
+      for (const { piece, range, whole } of slices) {
         const source = { calls, timers, name: prefix, ...piece, signal };
-        if (MD5.test(piece.etag) && piece.size <= SMALL_BYTES) chunks.push((await s3Whole({ ...source, etagIsMd5 })).subarray(range.start, range.end + 1));
-        else for await (const chunk of s3Body({ ...source, range })) chunks.push(chunk);
+        if (whole) filled += (await s3Whole({ ...source, etagIsMd5 })).copy(Body, filled, range.start, range.end + 1);
+        else for await (const chunk of s3Body({ ...source, range })) filled += chunk.copy(Body, filled);
       }
-      const Body = Buffer.concat(chunks);
       const md5 = createHash('md5').update(Body).digest();
       const send = async (client: S3Client, http: Http): Promise<string> => {
         const { ETag } = await client.send(new UploadPartCommand({ ...upload, Body, ContentMD5: md5.toString('base64') }), http);
@@ -183,7 +188,7 @@ export class S3Completion {
       };
       return await calls.run(what, send, { signal, timeoutMs: COPY_MS });
     } finally {
-      memory.release(part.size);
+      memory.release(reserved);
     }
   }
 

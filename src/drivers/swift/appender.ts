@@ -12,8 +12,6 @@ import { MIB, MIN_SEGMENT_BYTES, SEGMENTS_AT_ONCE } from './segments.ts';
 
 export interface SwiftAppenderOptions {
   readonly memory: SegmentMemory;
-  /** Waits for its turn to have so many bytes of `memory`, but not for ever. */
-  readonly reserve: (bytes: number, signal: AbortSignal) => Promise<void>;
   readonly blocks: Blocks;
   readonly prefix: string;
   /** Never used before. */
@@ -87,7 +85,8 @@ export class SwiftAppender implements Appender, Holder {
   async write(chunk: Uint8Array): Promise<void> {
     this.#checkOpen();
     const written = this.#writes.then(() => this.#take(chunk));
-    this.#writes = written.catch(() => undefined);
+    // Some of the chunk may have been taken: nothing can be told of what comes behind it.
+    this.#writes = written.catch((error: unknown) => void (this.#failure ??= { error }));
     await written;
   }
 
@@ -186,12 +185,12 @@ export class SwiftAppender implements Appender, Holder {
   }
 
   async #begin(): Promise<Filling> {
-    const { memory, reserve, sizeAt, nowMs } = this.#options;
+    const { memory, sizeAt, nowMs } = this.#options;
     while (this.#underWay >= SEGMENTS_AT_ONCE - 1) await this.#change();
     const carried = await this.#carryOver();
     this.#checkWhole();
     const reserved = Math.max(sizeAt(this.#offset), MIN_SEGMENT_BYTES);
-    await reserve(reserved, this.#aborting.signal);
+    await memory.reserve(reserved, this.#aborting.signal);
     if (this.#failure !== undefined) {
       memory.release(reserved);
       throw this.#failure.error;

@@ -34,9 +34,6 @@ export interface SwiftAssembliesOptions {
   readonly timers: Timers;
 }
 
-/** How long an attempt waits for memory: others have deadlines of their own, and end before. */
-const MEMORY_WAIT_MS = 120_000;
-
 export class SwiftAssemblies implements Assemblies {
   readonly exclusive = false;
   readonly growing = false;
@@ -70,7 +67,6 @@ export class SwiftAssemblies implements Assemblies {
       attempt: newId(),
       from,
       sizeAt: (offset) => segmentSize({ offset, segmentBytes, memoryBytes, attempts: this.#attempts }),
-      reserve: async (bytes, signal) => await this.#reserve(bytes, signal, state.prefix),
       put: async (segment, bytes, signal) => await this.#put(lead, segment, bytes, signal),
       read: async (segment, signal) => await this.#read(lead, segment, signal),
       remove: async (names) => await this.#options.completions.remove(names.map((name) => lead + name), {}).catch(() => undefined /* the sweep takes what stays */),
@@ -176,21 +172,6 @@ export class SwiftAssemblies implements Assemblies {
     });
     if (status === 404 || body.length !== size || header('etag')?.replaceAll('"', '') !== etag) throw new DriverError('superseded', `${what}: it is gone; the upload was discarded`);
     return body;
-  }
-
-  async #reserve(bytes: number, signal: AbortSignal, prefix: string): Promise<void> {
-    const waiting = new AbortController();
-    const onAbort = (): void => waiting.abort(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    const late = new DriverError('retryable', `upload ${prefix} waited ${MEMORY_WAIT_MS / 1000} s for memory: too many uploads at once for limits.memory`, { answered: true });
-    const cancel = this.#options.timers.after(MEMORY_WAIT_MS, () => waiting.abort(late));
-    try {
-      await this.#memory.reserve(bytes, waiting.signal);
-    } finally {
-      cancel();
-      signal.removeEventListener('abort', onAbort);
-    }
   }
 }
 
