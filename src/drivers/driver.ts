@@ -92,7 +92,7 @@ export interface Appender {
 
 /** An object that another program wrote, in a store that may be the same one. */
 export interface ForeignObject {
-  /** Which store: the account's URL (Swift), where it answers (S3). */
+  /** Which store, by the one name that all give it: the account's public URL (Swift), where it answers (S3). */
   readonly store: string;
   /** Its container or bucket. */
   readonly container: string;

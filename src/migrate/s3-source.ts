@@ -1,6 +1,6 @@
 /** Reads an S3 bucket that another registry wrote. It is neither made nor written, so the right to read is enough. */
 import { attempts } from '../drivers/object-store/attempts.ts';
-import { S3Calls } from '../drivers/s3/client.ts';
+import { s3Name, S3Calls } from '../drivers/s3/client.ts';
 import { listLevel } from '../drivers/s3/listing.ts';
 import { S3Objects } from '../drivers/s3/objects.ts';
 import { S3Source } from '../drivers/s3/source.ts';
@@ -9,7 +9,7 @@ import type { ReadableStore } from './source-store.ts';
 import type { ObjectSourceDeps } from './swift-source.ts';
 
 export function s3Source({ bucket, endpoint, region, credentials, pathStyle, ca, insecure }: S3Storage, { nowMs, timers, report }: ObjectSourceDeps): ReadableStore {
-  const store = `S3 at ${endpoint ?? `AWS ${region}`}`;
+  const store = s3Name({ endpoint, region });
   const calls = new S3Calls({ attempts: attempts({ nowMs, timers, store, report, random: Math.random }), bucket, store, endpoint, region, credentials, pathStyle, ca, insecure });
   const objects = new S3Objects({ calls, root: '', newId: nothingIsWritten, conditions: false, etagIsMd5: false });
   return {

@@ -62,7 +62,7 @@ export function swiftSource(storage: SwiftStorage, { nowMs, timers, report }: Ob
 
     children: (level, options = {}) => listChildren(client, level, { root: '', ...options }),
 
-    foreign: async (key, size, { signal } = {}) => ({ store: (await client.access({ signal })).url, container, name: key, size }),
+    foreign: async (key, size, { signal } = {}) => ({ store: (await client.access({ signal })).publicUrl, container, name: key, size }),
 
     async close() {
       await client.close();

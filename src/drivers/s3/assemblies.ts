@@ -13,7 +13,7 @@ import { s3Whole } from './body.ts';
 import type { S3Calls } from './client.ts';
 import { S3Completion } from './completion.ts';
 import { statusOf } from './errors.ts';
-import { partsOf } from './keys.ts';
+import { copySource, partsOf } from './keys.ts';
 import { listKeys } from './listing.ts';
 import type { S3Objects } from './objects.ts';
 import { S3Source, type Piece } from './source.ts';
@@ -100,7 +100,7 @@ export class S3Assemblies implements Assemblies {
     segmentsOf(state);
     if (offset > 0 || from.store !== calls.store || from.size === 0 || from.size > MAX_COPY_BYTES) return undefined;
     const name = segmentName(newId(), 0);
-    const input = { Bucket: calls.bucket, Key: root + partsOf(prefix) + name, CopySource: `${from.container}/${encodeURIComponent(from.name).replaceAll('%2F', '/')}` };
+    const input = { Bucket: calls.bucket, Key: root + partsOf(prefix) + name, CopySource: copySource(from.container, from.name) };
     // Whoever may read there need not be allowed to here, and not every look-alike copies between buckets.
     const copied = await calls.run(
       `copy ${from.container}/${from.name}`,

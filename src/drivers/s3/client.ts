@@ -47,6 +47,11 @@ const CONNECT_MS = 10_000;
 
 const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
+/** What a store is called, however its endpoint is spelt. */
+export function s3Name({ endpoint, region }: Pick<S3Access, 'endpoint' | 'region'>): string {
+  return `S3 at ${endpoint === undefined ? `AWS ${region}` : new URL(endpoint).origin}`;
+}
+
 export class S3Calls {
   readonly bucket: string;
   readonly store: string;

@@ -9,7 +9,7 @@ import { attempts } from '../object-store/attempts.ts';
 import { DriverError, isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type PutOptions, type Source, type Stat, type Value } from '../driver.ts';
 import { checkKey, checkLevel, checkPrefix } from '../key.ts';
 import { S3Assemblies } from './assemblies.ts';
-import { S3Calls, type S3Access } from './client.ts';
+import { s3Name, S3Calls, type S3Access } from './client.ts';
 import { listKeys, listLevel } from './listing.ts';
 import { S3Objects } from './objects.ts';
 import { findOut, makeBucket, probe } from './opening.ts';
@@ -43,7 +43,7 @@ const REDIRECT_SECONDS = 20 * 60;
 export async function openS3(storage: S3Options, deps: S3Deps): Promise<Driver> {
   const { bucket, endpoint, region, prefix: root } = storage;
   const { nowMs, timers, report } = deps;
-  const store = `S3 at ${endpoint ?? `AWS ${region}`}`;
+  const store = s3Name({ endpoint, region });
   const newId = (): string => randomBytes(16).toString('hex');
   const calls = new S3Calls({
     attempts: attempts({ nowMs, timers, store, report, random: Math.random }),

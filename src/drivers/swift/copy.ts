@@ -31,7 +31,7 @@ const MAX_PIECES = 1_000;
 
 /** Undefined: it is not where this client is at home, or not of pieces that can be segments. */
 export async function copyForeign({ client, from, lead, attempt, newId, signal }: SwiftCopyOptions): Promise<Segment[] | undefined> {
-  if ((await client.access({ signal })).url !== from.store) return undefined;
+  if ((await client.access({ signal })).publicUrl !== from.store) return undefined;
   const pieces = await piecesOf(client, from, signal);
   if (pieces === undefined) return undefined;
   const segments: Segment[] = [];
