@@ -203,8 +203,8 @@ describe.each([
       const lost = spoil({ fault: { kind: 'lost' }, match: { methods: ['PUT'] }, when: 'once per url' });
       await driver.put('key', Buffer.from('x'), { when: 'absent' });
       await expectFailure(driver.put('key', Buffer.from('y'), { when: 'absent' }), 'exists');
-      expect(await driver.claim('claim', Buffer.from('one'))).toEqual({ won: true, value: Buffer.from('one') });
-      expect(await driver.claim('claim', Buffer.from('one'))).toEqual({ won: false, value: Buffer.from('one') });
+      expect(await driver.claim('claim', Buffer.from('one'))).toMatchObject({ won: true, value: Buffer.from('one') });
+      expect(await driver.claim('claim', Buffer.from('one'))).toMatchObject({ won: false, value: Buffer.from('one') });
       expect(lost.happened).toBe(2);
     });
 

@@ -155,6 +155,10 @@ test('a signed URL gives the bytes, or a part of them, to whoever has no token',
   }
 });
 
+test('a key that signs what Swift does not take is noticed at the start, not by clients', async () => {
+  await expect(opened({ redirect: true, tempUrlKey: 'another' })).rejects.toMatchObject({ failure: 'permanent', message: expect.stringContaining('storage.tempUrlKey') });
+});
+
 describe('answers that do not come', () => {
   const through = (proxy: FaultProxy) => ({ url: (url: string): string => url.replace(inject('openstack').swiftOrigin, proxy.url) });
 
@@ -165,7 +169,7 @@ describe('answers that do not come', () => {
     await driver.put('once', Buffer.from('mine'), { when: 'absent' });
     expect(text((await driver.get('once'))?.bytes)).toBe('mine');
     await expectFailure(driver.put('once', Buffer.from('mine'), { when: 'absent' }), 'exists');
-    expect(await driver.claim('claimed', Buffer.from('mine'))).toEqual({ won: true, value: Buffer.from('mine') });
+    expect(await driver.claim('claimed', Buffer.from('mine'))).toMatchObject({ won: true, value: Buffer.from('mine') });
     expect(lost.happened).toBe(2);
   });
 
