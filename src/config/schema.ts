@@ -207,7 +207,7 @@ const auth = map('Who may do what. Without any of it, anybody on this machine ma
 });
 
 const limits = map('Bounds.', {
-  memory: v.optional(size('For the buffers of bodies in flight (a quarter), downloads from upstreams (half), and manifests and small blobs kept (an eighth each), in each process.', { min: 16 * MIB }), '128MiB'),
+  memory: v.optional(size('For the buffers of bodies in flight (a quarter), downloads from upstreams (half), and manifests and small blobs kept (an eighth each), in each process. Each store over Swift or S3 takes a quarter as much again for what is on its way there, a second store a quarter for what is kept of it.', { min: 16 * MIB }), '128MiB'),
   manifestBytes: v.optional(size('The largest manifest.', { min: KIB, max: 16 * MIB }), '4MiB'),
   blobBytes: v.optional(size('The largest blob.', { min: 1 }), '64GiB'),
   uploads: v.optional(duration('Uploads that nobody touched for so long are removed.', { min: 300_000, timer: false }), '1d'),
