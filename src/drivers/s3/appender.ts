@@ -14,7 +14,8 @@ import type { S3Objects } from './objects.ts';
 import { MIB, MIN_PART_BYTES, segmentBytesAt } from './parts.ts';
 import { S3Run } from './run.ts';
 import { unquoted } from './stat.ts';
-import { s3State, segmentName, sizeOf, type Segment } from './state.ts';
+import { segmentName, sizeOf, type Segment } from '../object-store/segments.ts';
+import { s3State } from './state.ts';
 import type { Holder, SegmentMemory } from '../object-store/segment-memory.ts';
 
 export interface S3AppenderOptions {

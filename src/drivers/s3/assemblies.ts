@@ -18,7 +18,8 @@ import { listKeys } from './listing.ts';
 import type { S3Objects } from './objects.ts';
 import { S3Source, type Piece } from './source.ts';
 import { unquoted } from './stat.ts';
-import { piecesOf, s3State, segmentName, segmentsOf, type Segment } from './state.ts';
+import { segmentName, type Segment } from '../object-store/segments.ts';
+import { piecesOf, s3State, segmentsOf } from './state.ts';
 import { sweepS3 } from './sweep.ts';
 import type { SegmentMemory } from '../object-store/segment-memory.ts';
 

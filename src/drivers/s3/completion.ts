@@ -19,7 +19,7 @@ import type { S3Objects } from './objects.ts';
 import { planParts, type Part } from './parts.ts';
 import type { Piece } from './source.ts';
 import { s3Stat, unquoted } from './stat.ts';
-import { sizeOf } from './state.ts';
+import { sizeOf } from '../object-store/segments.ts';
 import type { SegmentMemory } from '../object-store/segment-memory.ts';
 
 export interface S3CompletionOptions {

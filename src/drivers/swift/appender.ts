@@ -7,7 +7,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { DriverError, type Appender, type AssemblyState } from '../driver.ts';
 import type { Holder, SegmentMemory } from '../object-store/segment-memory.ts';
-import { INLINE_BYTES, segmentName, sizeOf, stateOf, type Gathered, type Segment } from './state.ts';
+import { segmentName, sizeOf, type Segment } from '../object-store/segments.ts';
+import { INLINE_BYTES, stateOf, type Gathered } from './state.ts';
 import { MIB, MIN_SEGMENT_BYTES, SEGMENTS_AT_ONCE } from './segments.ts';
 
 export interface SwiftAppenderOptions {

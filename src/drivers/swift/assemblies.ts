@@ -18,7 +18,8 @@ import { verifyWhole, type SwiftObjects } from './objects.ts';
 import { MIN_SEGMENT_BYTES, segmentSize } from './segments.ts';
 import { SwiftSource } from './source.ts';
 import { contentType } from './stat.ts';
-import { gatheredOf, stateOf, type Segment } from './state.ts';
+import type { Segment } from '../object-store/segments.ts';
+import { gatheredOf, stateOf } from './state.ts';
 
 export interface SwiftAssembliesOptions {
   readonly client: SwiftClient;

@@ -9,7 +9,7 @@ import { listObjects } from './listing.ts';
 import type { ListedSegment } from './manifest.ts';
 import { MIN_SEGMENT_BYTES } from './segments.ts';
 import { contentType } from './stat.ts';
-import { segmentName, type Segment } from './state.ts';
+import { segmentName, type Segment } from '../object-store/segments.ts';
 
 export interface SwiftCopyOptions extends CallOptions {
   readonly client: SwiftClient;

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { AssemblyState } from '../driver.ts';
-import { gatheredOf, INLINE_BYTES, segmentName, stateOf } from './state.ts';
+import { segmentName } from '../object-store/segments.ts';
+import { gatheredOf, INLINE_BYTES, stateOf } from './state.ts';
 
 const segment = fc.record({
   name: fc.tuple(fc.stringMatching(/^[a-z0-9]{1,32}$/), fc.nat({ max: 99_999_999 })).map(([attempt, number]) => segmentName(attempt, number)),
