@@ -1,8 +1,7 @@
 /** Signed URLs that clients may be sent to (Swift's TempURL middleware). What signs them never leaves this file. */
 import { createHmac } from 'node:crypto';
-import { DriverError, type CallOptions } from '../driver.ts';
+import type { CallOptions } from '../driver.ts';
 import { encodeName, type SwiftClient } from './client.ts';
-import { PROBES } from './names.ts';
 
 export interface RedirectsOptions {
   readonly client: SwiftClient;
@@ -26,39 +25,14 @@ export class Redirects {
 
   /** @param nowMs by the store's clock */
   async sign(name: string, nowMs: number, options: CallOptions): Promise<string | undefined> {
-    const { client, key } = this.#options;
+    const { client, key, digest } = this.#options;
     if (key === undefined) return undefined;
     const { publicUrl } = await client.access(options);
-    const url = this.#urlOf(publicUrl, name);
-    return `${url.href}?${this.#queryOf(key, url, nowMs)}`;
-  }
-
-  /**
-   * Asks the store, where we reach it, for something that is not there, by a signature instead of our token.
-   * @param root before every key
-   * @throws DriverError permanent, where the store does not take what the key signs: clients would only learn it when they are sent there
-   */
-  async check(root: string, nowMs: number, options: CallOptions): Promise<void> {
-    const { client, key } = this.#options;
-    if (key === undefined) return;
-    const name = `${root}${PROBES}signed`;
-    const { url } = await client.access(options);
-    const query = this.#queryOf(key, this.#urlOf(url, name), nowMs);
-    const { status } = await client.call({ method: 'GET', name, query, what: 'try the TempURL key', expect: [200, 401, 403, 404], ...options });
-    if (status === 401 || status === 403) {
-      throw new DriverError('permanent', `storage.redirect: Swift answered ${status} to a URL signed with storage.tempUrlKey: set it to a key that container ${client.container} or its account has, or turn redirect off`);
-    }
-  }
-
-  #urlOf(account: string, name: string): URL {
-    return new URL(`${account}/${encodeURIComponent(this.#options.client.container)}/${encodeName(name)}`);
-  }
-
-  #queryOf(key: string, url: URL, nowMs: number): string {
+    const url = new URL(`${publicUrl}/${encodeURIComponent(client.container)}/${encodeName(name)}`);
     const expires = Math.ceil((nowMs / 1000 + LIFETIME_SECONDS) / STEP_SECONDS) * STEP_SECONDS;
     // Signed is the path as Swift sees it, decoded.
-    const signature = createHmac(this.#options.digest, key).update(`GET\n${expires}\n${decodeURIComponent(url.pathname)}`).digest('hex');
-    return `temp_url_sig=${signature}&temp_url_expires=${expires}`;
+    const signature = createHmac(digest, key).update(`GET\n${expires}\n${decodeURIComponent(url.pathname)}`).digest('hex');
+    return `${url.href}?temp_url_sig=${signature}&temp_url_expires=${expires}`;
   }
 }
 

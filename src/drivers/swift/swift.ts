@@ -75,10 +75,6 @@ export async function openSwift(options: SwiftOptions): Promise<SwiftDriver> {
     if (redirect && (key === undefined || info.tempUrlDigest === undefined)) {
       throw new DriverError('permanent', `storage.redirect: ${key === undefined ? `container ${container} has no TempURL key that ${who} may see; set storage.tempUrlKey` : 'this Swift has no TempURLs'}, or turn it off`);
     }
-    // The key of the container or the account is right as long as it stands there; one that was set may be another.
-    if (key !== undefined && info.tempUrlDigest !== undefined && options.tempUrlKey !== undefined) {
-      await new Redirects({ client, key, digest: info.tempUrlDigest }).check(options.prefix, client.storeNowMs(Infinity) ?? options.nowMs(), {});
-    }
     return new SwiftDriver(options, client, { ...info, maxSegments: options.manifestSegments ?? info.maxSegments }, key);
   } catch (error) {
     await client.close();
