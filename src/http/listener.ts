@@ -98,11 +98,31 @@ function makeServer(tls: Certificate | undefined, { handle, attach }: ListenerDe
   const server = tls === undefined ? createServer(options, onRequest) : makeTlsServer({ ...options, ...tls.read(), ALPNProtocols: ['http/1.1'] }, onRequest, address);
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuse(error, socket));
+  keepUnsent(server);
   if (tls !== undefined) tls.onChange((context) => (server as TlsServer).setSecureContext(context));
   // The event after which node:http reads requests: with TLS, when that stands.
   const connects = attach?.((socket) => void server.emit(tls === undefined ? 'connection' : 'secureConnection', socket));
   if (connects !== undefined) server.on('connect', (req, socket, head) => connects.connect(req, socket, head));
   return { server, connects };
+}
+
+/**
+ * Node takes a connection for idle as soon as its answer was given to it whole, though much of that may still wait for a
+ * client that reads slowly: letting go of idle connections, as closing does too, would cut it off.
+ */
+function keepUnsent(server: Server | TlsServer): void {
+  const answers = new Set<ServerResponse>();
+  for (const event of ['request', 'checkContinue']) {
+    server.prependListener(event, (_: IncomingMessage, res: ServerResponse) => {
+      answers.add(res);
+      res.once('close', () => answers.delete(res));
+    });
+  }
+  const closeIdle = server.closeIdleConnections.bind(server);
+  server.closeIdleConnections = () => {
+    for (const res of answers) if (res.writableEnded && !res.writableFinished && !res.destroyed) return; // there will be another look
+    closeIdle();
+  };
 }
 
 function makeTlsServer(options: TlsServerOptions, onRequest: RequestListener, address: string): TlsServer {
