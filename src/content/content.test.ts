@@ -347,12 +347,19 @@ describe('sweeping abandoned uploads', () => {
       for (const letter of text) {
         nowMs += 240_000;
         hash.update(Buffer.from(letter));
+        const state = await driver.get(keys.uploadState(session.id));
         await appender.write(Buffer.from(letter));
+        // Another request may have gone on with it: its state is not this one's to write before the end.
+        expect(await driver.get(keys.uploadState(session.id))).toEqual(state);
         expect(await store.uploads.sweep(nowMs - 300_000)).toEqual({ removed: 0, kept: 1 });
       }
       return {};
     });
     expect(await store.uploads.finish(poured, digestOf(Buffer.from(text)))).toMatchObject({ size: text.length });
+    // Its sign of life goes with the next sweep, when that is old too.
+    nowMs += 600_000;
+    await store.uploads.sweep(nowMs - 300_000);
+    expect(await keysBelow('uploads/')).toEqual([]);
   });
 
   it('one that cannot be swept keeps no other from it', async () => {

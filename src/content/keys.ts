@@ -65,6 +65,7 @@ export const keys = {
   expired: (view: ViewUid): string => `views/${view}/expired`,
   upload: (id: string): string => `uploads/${id}`,
   uploadState: (id: string): string => `uploads/${id}/state`,
+  uploadTouched: (id: string): string => `uploads/${id}/touched`,
   uploads: (): string => 'uploads/',
   storeName: (): string => 'store/name',
 } as const;

@@ -10,6 +10,7 @@ import type { Blobs, Stored } from './blobs.ts';
 import { runningHash, type RunningHash } from './running-hash.ts';
 import { keys, uploadReference, type Generation, type Repo } from './keys.ts';
 import type { Links } from './links.ts';
+import { touching } from './touching.ts';
 
 /** A session as stored between requests. */
 export interface Session {
@@ -74,8 +75,7 @@ export interface UploadsDeps {
 /** Hashes kept between the requests of a session, in this process. */
 const MAX_RUNNING_HASHES = 1_000;
 const ID = /^[a-z0-9]{16,64}$/;
-/** A session whose bytes flow is written again so often, that no sweeper takes it for abandoned; limits.uploads is at least some of these. */
-const TOUCH_MS = 60_000;
+const EMPTY = new Uint8Array(0);
 
 export function uploads(deps: UploadsDeps): Uploads {
   const { driver, blobs, links, newId, nowMs } = deps;
@@ -108,20 +108,9 @@ export function uploads(deps: UploadsDeps): Uploads {
     }
   }
 
-  /** The appender, through which the session is written again while bytes come and the store shows no other sign of them. */
-  function touch(session: Session, appender: Appender): { readonly appender: Appender; written(): Promise<void> } {
-    if (driver.assemblies.exclusive) return { appender, written: async () => undefined };
-    let lastMs = nowMs();
-    let saving: Promise<void> = Promise.resolve();
-    const write = async (chunk: Uint8Array): Promise<void> => {
-      if (nowMs() - lastMs >= TOUCH_MS) {
-        lastMs = nowMs();
-        saving = saving.then(() => save(session)).catch(() => undefined); // what matters is saved at the end, and may fail then
-      }
-      await appender.write(chunk);
-    };
-    const { finish, abandon } = { finish: () => appender.finish(), abandon: () => appender.abandon() };
-    return { appender: { write, finish, abandon, ...(appender.landed === undefined ? {} : { landed: () => appender.landed?.() ?? session.assembly }) }, written: () => saving };
+  /** A key of its own: the state may be another request's by now. What stays of it goes with the next sweep. */
+  function touch(id: string): void {
+    void driver.put(keys.uploadTouched(id), EMPTY).catch(() => undefined); // there will be another
   }
 
   /** @param completed its bytes are a blob's by now; where attempts stand side by side, completing cleared the others away */
@@ -201,16 +190,15 @@ export function uploads(deps: UploadsDeps): Uploads {
       const hash = hashFor(session) ?? runningHash(session.algorithm);
       const whole = hash.length === session.assembly.offset;
       const appender = await driver.assemblies.append(session.assembly).catch(conflict(session));
-      const touching = touch(session, appender);
+      const kept = driver.assemblies.exclusive ? appender : touching(appender, nowMs, () => touch(session.id)); // a file shows its own age
       let poured: Poured;
       try {
-        poured = await pour(touching.appender, hash);
+        poured = await pour(kept, hash);
       } catch (error) {
         await appender.abandon();
         return conflict(session)(error);
       }
       const assembly = await appender.finish().catch(conflict(session));
-      await touching.written();
       // More bytes: what was found out of those before does not hold any more.
       const { id, view, name, algorithm } = session;
       const next: Session = { id, view, name, algorithm, assembly, ...(whole ? { digest: hash.digest() } : {}) };
