@@ -33,7 +33,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ['registry', 'views', 'content', 'auth', 'observe', 'drivers', 'upstream', 'workers', 'certificates', 'config', 'oci'],
   // Other programs' files on a machine that Umbra itself need not be on.
   'client-config': ['config', 'oci'],
-  cli: ['zuul', 'client-config', 'certificates', 'config', 'observe', 'oci'],
+  // Registries on the nodes of clusters: a service beside the registry, which knows nothing of it.
+  clusters: ['openstack', 'client-config', 'tls', 'workers', 'config', 'oci'],
+  cli: ['clusters', 'zuul', 'client-config', 'certificates', 'config', 'observe', 'oci'],
 };
 /** Test code and what only tests use. */
 const IS_TEST = /\.(test|contract|fixture|property)\.ts$/;
