@@ -34,9 +34,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Other programs' files on a machine that Umbra itself need not be on.
   'client-config': ['config', 'oci'],
   // Registries on the nodes of clusters: a service beside the registry, which knows nothing of it.
-  clusters: ['openstack', 'client-config', 'tls', 'workers', 'config', 'oci'],
+  clusters: ['bootstrap-wire', 'openstack', 'client-config', 'tls', 'workers', 'config', 'oci'],
+  // A registry on such a node; not the service, of which it knows what stands in bootstrap-wire.ts.
+  node: ['bootstrap-wire', 'openstack', 'tls', 'workers', 'observe', 'config', 'oci'],
+  'bootstrap-wire': [],
   cli: ['clusters', 'zuul', 'client-config', 'certificates', 'config', 'observe', 'oci'],
 };
+/** Files in src/ itself that compose nothing: words that two folders speak. */
+const SHARED: ReadonlySet<string> = new Set(['bootstrap-wire.ts']);
 /** Test code and what only tests use. */
 const IS_TEST = /\.(test|contract|fixture|property)\.ts$/;
 
@@ -62,6 +67,7 @@ function imports(): Import[] {
 }
 
 function folder(path: string): string {
+  if (SHARED.has(path)) return path.replace(/\.ts$/, '');
   return path.includes('/') ? (path.split('/')[0] as string) : '';
 }
 
