@@ -1,0 +1,149 @@
+/**
+ * How nodes of a cluster come to their credential: a one-time token, told to them in their user-data, is exchanged for a
+ * key of the node's own and the cluster's credential; with the key the node comes again, says how it is, and takes a new
+ * credential when there is one. Any instance over the database answers; a token is used at most its uses.
+ */
+import { randomUUID } from 'node:crypto';
+import type { BootstrapAnswer, BootstrapRequest, RenewAnswer, RenewRequest } from '../../bootstrap-wire.ts';
+import { isBootstrapToken, isNodeKey } from '../../bootstrap-wire.ts';
+import type { Secret } from '../../config/config.ts';
+import type { ClusterDatabase } from '../database/database.ts';
+import { laterBy } from '../database/leases.ts';
+import type { SealedSecrets, Writer } from '../database/sealed.ts';
+import type { ClusterStatus, Role } from '../words.ts';
+import { handoutOf, type Handout } from './handout.ts';
+import { BootstrapRefusal } from './refusal.ts';
+import { hashOf, isHashOf, newKey, newToken, type RandomBytes } from './words.ts';
+
+export interface TokenWish {
+  readonly clusterUuid: string;
+  /** Of the nodes that have it. */
+  readonly role: Role;
+  /** How many nodes may exchange it, at most `MAX_USES`. */
+  readonly uses: number;
+}
+
+/** A node as its last renewal told. */
+export interface ClusterNode {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly arch: string;
+  readonly version: string;
+  /** The credential that it has. */
+  readonly generation: number;
+  readonly lastError: string | null;
+  readonly disk: { readonly usedBytes: number; readonly maxBytes: number } | null;
+  readonly joinedMs: number;
+  readonly seenMs: number;
+}
+
+export interface Bootstrap {
+  /** The token is told once: the database has its hash. */
+  makeToken(wish: TokenWish): Promise<{ readonly token: Secret; readonly expiresMs: number }>;
+  /** @throws BootstrapRefusal */
+  exchange(request: BootstrapRequest): Promise<BootstrapAnswer>;
+  /** @throws BootstrapRefusal */
+  renew(nodeId: string, key: string, report: RenewRequest): Promise<RenewAnswer>;
+  /** By name, then by when they joined. */
+  nodesOf(clusterUuid: string): Promise<readonly ClusterNode[]>;
+  /** Removes tokens that expired and nodes that were not seen for long. Any instance may, at any time. */
+  purge(): Promise<{ readonly tokens: number; readonly nodes: number }>;
+}
+
+export interface BootstrapDeps {
+  readonly database: ClusterDatabase;
+  readonly secrets: SealedSecrets;
+  readonly randomBytes: RandomBytes;
+  /** How often nodes come. */
+  readonly renewSeconds: number;
+}
+
+export const MAX_USES = 10_000;
+const TOKEN_MS = 24 * 3600_000;
+/** A machine that was off for a month begins anew, with another token. */
+const FORGOTTEN_MS = 30 * 24 * 3600_000;
+/** For a cluster whose credential is still being made. */
+const NOT_YET_SECONDS = 10;
+
+const NO_TOKEN = 'this bootstrap token is wrong, used up or expired; get new artifacts of the cluster, which hold another';
+const NO_NODE = 'no node has this key';
+const GONE = 'the cluster of this node is deleted';
+
+export function bootstrap({ database, secrets, randomBytes, renewSeconds }: BootstrapDeps): Bootstrap {
+  const { db, nowMs } = database;
+
+  /** What the nodes of a cluster are to have now. @throws BootstrapRefusal */
+  async function current(writer: Writer, clusterUuid: string, has: number | undefined): Promise<{ readonly generation: number; readonly handout: Handout | undefined }> {
+    const cluster = await writer.selectFrom('clusters').select(['status', 'generation']).where('uuid', '=', clusterUuid).executeTakeFirst();
+    if (cluster === undefined || isGoing(cluster.status)) throw new BootstrapRefusal(410, GONE);
+    const { generation } = cluster;
+    if (generation === has) return { generation, handout: undefined };
+    const handout = generation === 0 ? undefined : await handoutOf(secrets, writer, clusterUuid, generation);
+    if (handout === undefined) throw new BootstrapRefusal(503, 'the credential of this cluster is not ready yet', NOT_YET_SECONDS);
+    return { generation, handout };
+  }
+
+  return {
+    async makeToken({ clusterUuid, role, uses }) {
+      if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) throw new RangeError(`expected 1 to ${MAX_USES} uses of a token, got ${uses}`);
+      const token = newToken(randomBytes);
+      const { expires_ms: expiresMs } = await db.insertInto('bootstrap_tokens')
+        .values({ hash: hashOf(token.reveal()), cluster_uuid: clusterUuid, role, uses_left: uses, expires_ms: laterBy(database, TOKEN_MS), created_ms: nowMs })
+        .returning('expires_ms')
+        .executeTakeFirstOrThrow();
+      return { token, expiresMs };
+    },
+
+    async exchange({ token, node: { name, arch, version } }) {
+      if (!isBootstrapToken(token)) throw new BootstrapRefusal(401, NO_TOKEN);
+      const key = newKey(randomBytes);
+      const id = randomUUID();
+      // What throws in here leaves the token as it was.
+      return await db.transaction().execute(async (transaction) => {
+        const used = await transaction.updateTable('bootstrap_tokens')
+          .set((row) => ({ uses_left: row('uses_left', '-', 1) }))
+          .where('hash', '=', hashOf(token)).where('uses_left', '>', 0).where('expires_ms', '>', nowMs)
+          .returning(['cluster_uuid', 'role'])
+          .executeTakeFirst();
+        if (used === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
+        const { generation, handout } = await current(transaction, used.cluster_uuid, undefined);
+        await transaction.insertInto('nodes').values({
+          id, name, arch, version, generation, cluster_uuid: used.cluster_uuid, role: used.role,
+          key_hash: hashOf(key.reveal()), last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
+        }).execute();
+        return { node: { id, key: key.reveal() }, renewSeconds, generation, ...(handout as Handout) }; // there always is one for who has none
+      });
+    },
+
+    async renew(nodeId, key, { version, lastError, disk, generation: has }) {
+      const node = isNodeKey(key) ? await db.selectFrom('nodes').select(['key_hash', 'cluster_uuid']).where('id', '=', nodeId).executeTakeFirst() : undefined;
+      if (node === undefined || !isHashOf(node.key_hash, key)) throw new BootstrapRefusal(401, NO_NODE);
+      const { generation, handout } = await current(db, node.cluster_uuid, has);
+      await db.updateTable('nodes')
+        .set({ version, generation: has, last_error: lastError, disk_used_bytes: disk?.usedBytes ?? null, disk_max_bytes: disk?.maxBytes ?? null, seen_ms: nowMs })
+        .where('id', '=', nodeId)
+        .execute();
+      return { generation, renewSeconds, ...handout };
+    },
+
+    async nodesOf(clusterUuid) {
+      const rows = await db.selectFrom('nodes').selectAll().where('cluster_uuid', '=', clusterUuid).orderBy('name').orderBy('joined_ms').orderBy('id').execute();
+      return rows.map(({ id, name, role, arch, version, generation, last_error: lastError, disk_used_bytes: usedBytes, disk_max_bytes: maxBytes, joined_ms: joinedMs, seen_ms: seenMs }) => ({
+        id, name, role, arch, version, generation, lastError, joinedMs, seenMs,
+        disk: usedBytes === null || maxBytes === null ? null : { usedBytes, maxBytes },
+      }));
+    },
+
+    async purge() {
+      const tokens = await db.deleteFrom('bootstrap_tokens').where('expires_ms', '<=', nowMs).executeTakeFirst();
+      const nodes = await db.deleteFrom('nodes').where('seen_ms', '<', laterBy(database, -FORGOTTEN_MS)).executeTakeFirst();
+      return { tokens: Number(tokens.numDeletedRows), nodes: Number(nodes.numDeletedRows) };
+    },
+  };
+}
+
+/** A delete that failed is tried again until it is done. Nodes outlive their cluster, so that they can be told. */
+function isGoing(status: ClusterStatus): boolean {
+  return status === 'DELETE_IN_PROGRESS' || status === 'DELETE_FAILED';
+}
