@@ -150,7 +150,7 @@ describe('the command line', () => {
 
   async function help(path: string): Promise<string> {
     const lines: string[] = [];
-    const output = { result: (text: string) => void lines.push(text), note: (text: string) => void lines.push(text) };
+    const output = { result: (text: string) => void lines.push(text), bytes: () => undefined, note: (text: string) => void lines.push(text) };
     await run([...path.split(' ').filter((word) => word !== ''), '--help'], { cwd: ROOT, env: {}, processors: 1, output }, { umbra: '0', node: '0', platform: 'none' });
     return lines.join('\n');
   }

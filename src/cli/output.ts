@@ -3,6 +3,8 @@
 export interface Output {
   /** What the command was asked for. */
   readonly result: (text: string) => void;
+  /** The same where it may be no text, or must end as it ends. */
+  readonly bytes: (bytes: Uint8Array) => void;
   /** Progress, hints and failures. */
   readonly note: (text: string) => void;
   /** One line that the next one is written over, where somebody watches; '' clears it. */
@@ -10,7 +12,7 @@ export interface Output {
 }
 
 export interface Sink {
-  write(text: string): unknown;
+  write(text: string | Uint8Array): unknown;
   /** Somebody watches. */
   readonly isTTY?: boolean;
   /** Of the terminal. */
@@ -20,6 +22,7 @@ export interface Sink {
 export function createOutput(stdout: Sink, stderr: Sink): Output {
   return {
     result: (text) => void stdout.write(`${text}\n`),
+    bytes: (bytes) => void stdout.write(bytes),
     note: (text) => void stderr.write(`${text}\n`),
     ...(stderr.isTTY === true && { status: (text: string) => void stderr.write(`\r${text.slice(0, (stderr.columns ?? 80) - 1)}\u001B[K`) }),
   };

@@ -192,6 +192,28 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .addHelpText('after', examples('umbra client-config revert --dry-run', 'umbra client-config revert --restart'))
     .action(async (options) => exit(await (await import('./commands/client-config.ts')).revertClientConfig(options, world)));
 
+  const cluster = program
+    .command('cluster')
+    .description('Registries on every node of a cluster.')
+    .addHelpText('after', examples('umbra cluster render -f cluster.yaml -o nodes'));
+
+  cluster
+    .command('render')
+    .description('Write what makes a machine a node with a registry, from a file that describes the cluster; asks nobody. The keys of the file: docs/nodes.md.')
+    .requiredOption('-f, --file <file>', 'the cluster')
+    .option('--role <roles>', 'master or worker; both with a comma (default: both)')
+    .option('--format <formats>', 'cloud-init, shell, tar; several with commas (default: all)')
+    .option('-o, --out <folder>', 'where to write; - is stdout, for one role and one format', '-')
+    .addHelpText(
+      'after',
+      examples(
+        'umbra cluster render -f cluster.yaml -o nodes',
+        'umbra cluster render -f cluster.yaml --role worker --format cloud-init > user-data',
+        'umbra cluster render -f cluster.yaml --role master --format shell | ssh root@node sh',
+      ),
+    )
+    .action(async (options) => exit((await import('./commands/cluster.ts')).renderCluster(options, world)));
+
   program
     .command('version')
     .description('Print the versions of Umbra and of the Node.js it runs on.')

@@ -1,0 +1,145 @@
+/**
+ * The script that every format has a node run: it fetches the program of the node's architecture, checks and unpacks it,
+ * and has it tell the container runtimes. POSIX, and good to run again: it does what is not done yet. Holds no secret.
+ */
+import { clientsOf, tellsDocker } from './client-files.ts';
+import { nodeFile } from './node-file.ts';
+import type { NodeFile } from './node-file.ts';
+import { registryAddress } from './node-model.ts';
+import type { Architecture, NodeModel } from './node-model.ts';
+import { CLUSTERS_CA_FILE, CONFIG_FOLDER, INSTALL_SCRIPT, programFolder } from './places.ts';
+import { shellWord } from './shell-words.ts';
+import { INSTALL_SERVICE, SERVICE } from './units.ts';
+
+const MACHINES: Readonly<Record<Architecture, string>> = { amd64: 'x86_64 | amd64', arm64: 'aarch64 | arm64' };
+
+/** @param files all others of the node: the service is restarted when one of them changed */
+export function installScript(model: NodeModel, files: readonly NodeFile[]): NodeFile {
+  return nodeFile(INSTALL_SCRIPT, text(model, files), { mode: 0o755 });
+}
+
+function text(model: NodeModel, files: readonly NodeFile[]): string {
+  const { program, login, port, upstreams, fallback, cluster } = model;
+  const tarballs = Object.entries(program.tarballs).map(
+    ([arch, { url, sha256 }]) => `    ${MACHINES[arch as Architecture /* a record's own keys */]}) url=${shellWord(url)} sha256=${shellWord(sha256)} ;;\n`,
+  );
+  const strict = fallback === 'none' ? ' --strict' : '';
+  const ca = login.kind === 'bootstrap' && login.ca !== undefined ? CLUSTERS_CA_FILE : undefined;
+  return `#!/bin/sh
+# Fetches Umbra ${program.version} if it is not there, and tells this node's container runtimes of it.
+#   install         and have systemd run it
+#   install boot    as ${INSTALL_SERVICE} does, which must not wait for the services that wait for it
+#   install wait    until it serves
+# UMBRA_ROOT: the folder that holds the node's files, such as that of an image; none: /.
+set -eu
+umask 022
+mode=\${1-now}
+root=\${UMBRA_ROOT-}
+folder=$root${shellWord(programFolder(program.version))}
+umbra=$folder/bin/umbra
+
+say() { echo "umbra: $*" >&2; }
+
+# get URL FILE OPTION...
+get() {
+  from=$1 to=$2
+  shift 2
+  if command -v curl >/dev/null; then curl -fsSL "$@" -o "$to" "$from"; return; fi
+  command -v wget >/dev/null || { say 'neither curl nor wget is here'; return 1; }
+  [ "\${1-}" != --cacert ] || set -- "--ca-certificate=$2"
+  case \${1-} in --ca-certificate=*) ;; *) set -- ;; esac
+  wget -q "$@" -O "$to" "$from"
+}
+
+fetch() {
+  [ ! -x "$umbra" ] || return 0
+  case $(uname -m) in
+${tarballs.join('')}    *) say "there is no program for $(uname -m)"; return 1 ;;
+  esac
+  mkdir -p "$root/opt/umbra"
+  new=$(mktemp -d "$root/opt/umbra/.new.XXXXXX")
+  trap 'rm -rf "$new"' EXIT
+  ${ca === undefined ? '' : `get "$url" "$new/tarball" --cacert "$root${ca}" || `}get "$url" "$new/tarball" --retry 5
+  if [ "$(sha256sum <"$new/tarball" | cut -d ' ' -f 1)" != "$sha256" ]; then say "$url is not what it should be: its SHA-256 is another"; return 1; fi
+  mkdir "$new/program"
+  tar -xzf "$new/tarball" -C "$new/program" --no-same-owner
+  inner=$new/program
+  # With a folder of its own around it, or without.
+  [ -x "$inner/bin/umbra" ] || for one in "$inner"/*/; do inner=\${one%/}; done
+  [ -x "$inner/bin/umbra" ] || { say "there is no bin/umbra in $url"; return 1; }
+  chmod 755 "$inner"
+  # /opt has no label that systemd may run programs of.
+  [ -x "$umbra" ] || mv "$inner" "$folder"
+  if [ -z "$root" ] && command -v restorecon >/dev/null; then restorecon -R /opt/umbra || :; fi
+  rm -rf "$new"
+  trap - EXIT
+}
+
+# tell CLIENTS OPTION...
+tell() {
+  clients=$1
+  shift
+  (cd / && "$umbra" client-config apply --for "$clients" --registry http://${registryAddress(model)} --upstreams ${shellWord(upstreams.join(','))} --root "\${root:-/}" "$@") >&2
+}
+
+prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
+systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+active() { systemd && systemctl is-active --quiet "$1"; }
+# Who waits for ${INSTALL_SERVICE} cannot be waited for by it.
+control() { if [ "$mode" = boot ]; then systemctl --no-block "$@"; else systemctl "$@"; fi; }
+
+failed=0
+tell_runtimes() {
+${runtimes(model, strict)}}
+
+run() {
+  set -- ${[...files.map(({ path }) => path), INSTALL_SCRIPT].map(shellWord).join(' ')}
+  systemd || return 0
+  if [ "$mode" = boot ]; then control start ${SERVICE}; return; fi
+  prints "$@" >${CONFIG_FOLDER}/.new
+  if active ${SERVICE} && cmp -s ${CONFIG_FOLDER}/.new ${CONFIG_FOLDER}/.running; then rm ${CONFIG_FOLDER}/.new; return; fi
+  systemctl daemon-reload
+  systemctl enable --quiet ${INSTALL_SERVICE} ${SERVICE}
+  systemctl restart ${SERVICE}
+  mv ${CONFIG_FOLDER}/.new ${CONFIG_FOLDER}/.running
+  for other in /opt/umbra/*; do [ "$other" = "$folder" ] || rm -rf "$other"; done
+}
+
+case $mode in
+  wait)
+    tries=0
+    until get http://127.0.0.1:${port}/readyz /dev/null 2>/dev/null; do
+      tries=$((tries + 1))
+      [ $tries -lt 90 ] || { say 'does not serve yet; see journalctl -u ${SERVICE}'; exit 1; }
+      sleep 1
+    done
+    ;;
+  now | boot)
+    fetch
+    tell_runtimes
+    run
+    [ $failed = 0 ] || say 'not all of the container runtimes could be told; see above'
+    [ "$mode" = boot ] || exit $failed
+    ;;
+  *) say "expected boot, wait or nothing, got $mode"; exit 2 ;;
+esac
+`;
+
+  function runtimes(one: NodeModel, strictly: string): string {
+    if (upstreams.length === 0) return '  : # there is no upstream to stand in for\n';
+    const containerd = '/etc/containerd/config.toml /etc/containerd/conf.d/50-umbra.toml';
+    const docker = !tellsDocker(one) ? '' : `${cluster.coe === 'kubernetes' ? '  for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do\n    [ -x "$root$at/dockerd" ] || continue\n' : '  for once in 1; do\n'}    before=$(prints /etc/docker/daemon.json)
+    tell docker || failed=1
+    if [ "$before" != "$(prints /etc/docker/daemon.json)" ] && active docker; then control restart docker; fi
+    break
+  done
+`;
+    const kubernetes = cluster.coe !== 'kubernetes' ? '' : `  # What is there of hosts.toml is read at each pull.
+  if [ "$before" != "$(prints ${containerd})" ] && active containerd; then control restart containerd; fi
+  if active crio; then control reload crio; fi
+`;
+    return `  before=$(prints ${containerd})
+  tell ${clientsOf(one).join(',')}${strictly} || failed=1
+${kubernetes}${docker}`;
+  }
+}
