@@ -176,6 +176,78 @@ export interface S3Storage {
 
 export type StorageConfig = { readonly driver: 'filesystem'; readonly root: string } | { readonly driver: 'memory' } | SwiftStorage | S3Storage;
 
+/** Who the cluster service is to Keystone. */
+export interface ClustersKeystoneConfig {
+  readonly url: string;
+  readonly username: string;
+  readonly password: Secret;
+  readonly userDomain: string;
+  readonly project: string;
+  readonly projectDomain: string;
+  /** Of the object store; undefined: the only one of the catalogue. */
+  readonly region: string | undefined;
+  /** Of the endpoints that the service itself uses. */
+  readonly interface: 'public' | 'internal' | 'admin';
+  /** PEM text of extra authorities, for Keystone and Swift. */
+  readonly ca: string | undefined;
+  /** Certificates are not checked. */
+  readonly insecure: boolean;
+  /** Of tokens that were good. */
+  readonly cacheForMs: number;
+}
+
+/** Names of roles. */
+export interface ClusterRoles {
+  /** One of them, in any project: everything. */
+  readonly admin: readonly string[];
+  /** One of them: may make containers in their project. */
+  readonly operator: readonly string[];
+  /** Of users of nodes, in the service project. */
+  readonly node: string;
+  /** All of them go to nodes, in the modes `trust` and `app_cred`. */
+  readonly delegated: readonly string[];
+}
+
+/** What holds for registries of clusters where labels say nothing. */
+export interface ClusterDefaults {
+  readonly credentialMode: 'acl' | 'trust' | 'app_cred';
+  readonly write: 'none' | 'cache' | 'all';
+  readonly policy: Policy;
+  readonly port: number;
+  /** Empty: those that Umbra has by default. */
+  readonly upstreams: readonly string[];
+  /** Undefined: `upstream` with the policy `proxy`, else `none`. */
+  readonly fallback: 'none' | 'upstream' | undefined;
+}
+
+/** The cluster service. */
+export interface ClustersConfig {
+  readonly address: string;
+  readonly binds: ListenerConfig['binds'];
+  readonly tls: ListenerConfig['tls'];
+  /** Without a trailing slash. */
+  readonly publicUrl: string;
+  /** `sqlite:` and an absolute path, or `postgres://…`. */
+  readonly database: Secret;
+  /** The newest first; at least one. */
+  readonly encryptionKeys: readonly Secret[];
+  readonly keystone: ClustersKeystoneConfig;
+  /** Where users of nodes are made, and by whom; undefined: the mode `trust` is not to be had. */
+  readonly trusteeDomain: { readonly name: string; readonly adminUsername: string; readonly adminPassword: Secret } | undefined;
+  /** Undefined: the mode `acl` is not to be had. */
+  readonly serviceProject: { readonly name: string; readonly domain: string } | undefined;
+  readonly roles: ClusterRoles;
+  readonly defaults: ClusterDefaults;
+  /** Nodes may be lent a role that opens every container of the project. */
+  readonly openProject: boolean;
+  /** Application credentials are bound to the paths of their containers. */
+  readonly accessRules: boolean;
+  readonly allowPrivateUpstreams: boolean;
+  /** A folder; undefined: beside the installation. */
+  readonly programs: string | undefined;
+  readonly adopt: { readonly magnumUrl: string; readonly intervalMs: number } | undefined;
+}
+
 export interface Config {
   /** Resolved: at least 1; memory storage always 1. */
   readonly workers: number;
@@ -220,4 +292,6 @@ export interface Config {
     /** How long a stopping server waits for requests in flight. */
     readonly drainMs: number;
   };
+  /** Undefined: the cluster service does not run. */
+  readonly clusters: ClustersConfig | undefined;
 }

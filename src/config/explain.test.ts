@@ -56,6 +56,19 @@ auth:
     rules:
       - { user: [a, b], project: images, role: member, names: ["docker.io/org/*"], views: ["change-{project}"], may: [push] }
 limits: { memory: 64MiB, manifestBytes: 1000000, blobBytes: 1GiB, uploads: 36h, stall: 30s, drain: 0 }
+clusters:
+  address: localhost:9511
+  tls: { cert: secret, key: secret }
+  publicUrl: https://cloud.example.org/clusters/
+  database: postgres://umbra:hidden-0@db/umbra
+  encryptionKey: \${SEALING_KEY}
+  keystone: { url: "https://keystone.example.org", username: umbra, passwordFile: secret, project: service, region: one, ca: ca.pem, cacheFor: 30s }
+  trusteeDomain: { name: umbra, adminUsername: umbra_admin, adminPasswordFile: secret }
+  serviceProject: umbra-nodes
+  roles: { delegated: [member, reader] }
+  defaults: { credentialMode: trust, write: none, port: 5001, upstreams: [docker.io], fallback: none }
+  programs: programs
+  adopt: { magnumUrl: "https://magnum.example.org/", interval: 5m }
 `;
 /** A store of each kind, in turn. */
 const STORES = [
@@ -114,7 +127,7 @@ upstreamStorage:
   auth: { url: "https://swift.example.org/auth/v1.0", username: "test:tester", password: "hidden 8" }`,
   `storage: { driver: s3, bucket: images, disk: { root: cache, maxBytes: 1GiB } }`,
 ];
-const ENV = { PORT: '5000', PROXY: 'fd00::/8', PASSWORD: 'hunter2' };
+const ENV = { PORT: '5000', PROXY: 'fd00::/8', PASSWORD: 'hunter2', SEALING_KEY: 'hunter3'.repeat(5) };
 
 let folder = '';
 beforeAll(() => {
@@ -199,6 +212,9 @@ test('every secret is told as ***', async () => {
     'upstreams.docker.io.password',
     'upstreams.localhost:5001.password',
     'auth.users[0].password',
+    'clusters.database',
+    'clusters.keystone.password',
+    'clusters.trusteeDomain.adminPassword',
   ]);
 });
 
@@ -232,6 +248,6 @@ test('every key of the file is among the rows', async () => {
 test.each(STORES)('what is explained means the same when it is a configuration file: %s', async (store) => {
   const { config } = await load(`${EVERYTHING}${store}`, ENV);
   // JSON is YAML. Secrets are shown as ***, so they are compared by that; one of them must be a URL.
-  const again = await load(JSON.stringify(inWords(config)).replace('"url":"***"', '"url":"postgres://db/umbra"'));
+  const again = await load(JSON.stringify(inWords(config)).replace('"url":"***"', '"url":"postgres://db/umbra"').replace('"encryptionKey":["***"]', `"encryptionKey":["${'x'.repeat(32)}"]`).replace('"database":"***"', '"database":"postgres://db/umbra"'));
   expect(JSON.stringify(again.config)).toBe(JSON.stringify(config));
 });

@@ -6,6 +6,7 @@ import { Secret } from './config.ts';
 import type { Config } from './config.ts';
 import type { Loaded } from './load.ts';
 import { formatDuration, formatSize } from './quantity.ts';
+import { clustersInWords } from './explain-clusters.ts';
 import { storageInWords } from './explain-storage.ts';
 
 export type Origin =
@@ -85,6 +86,7 @@ export function inWords({
   fillDetachedMs,
   auth,
   limits,
+  clusters,
 }: Config): Words {
   return {
     workers,
@@ -150,6 +152,7 @@ export function inWords({
       stall: formatDuration(limits.stallMs),
       drain: formatDuration(limits.drainMs),
     },
+    clusters: clusters && clustersInWords(clusters),
   };
 }
 

@@ -178,6 +178,22 @@ export function size(description: string, { min, max = Number.MAX_SAFE_INTEGER }
   });
 }
 
+/** A whole number, in quotes too, since that is how `${NAME}` gives it. */
+export function count(description: string, { min, max }: Range): Kind<number> {
+  const what = `a number from ${min} to ${max}`;
+  return v.pipe(
+    v.union([v.number(), v.string()], (issue) => `expected ${what}, got ${show(issue.input)}`),
+    v.description(description),
+    v.metadata({ pattern: '^[1-9]\\d*$', minimum: min, maximum: max }),
+    v.rawTransform(({ dataset: { value }, addIssue, NEVER }) => {
+      const number = typeof value === 'number' || /^\d+$/.test(value) ? Number(value) : Number.NaN;
+      if (Number.isInteger(number) && number >= min && number <= max) return number;
+      addIssue({ message: `expected ${what}, got ${show(value)}` });
+      return NEVER;
+    }),
+  );
+}
+
 /** A whole number or the word. */
 export function countOr<const Word extends string>(description: string, word: Word, { min, max }: Range): Kind<number | Word> {
   const what = `${word} or a number from ${min} to ${max}`;

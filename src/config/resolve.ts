@@ -12,6 +12,7 @@ import { NamedFiles } from './named-files.ts';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
 import type { KeystoneSettings, ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
+import { resolveClusters } from './resolve-clusters.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import type { Elsewhere, Given } from './resolve-storage.ts';
 import { checkKeyFile, checkStorage, checkTwoStores } from './storage-checks.ts';
@@ -113,6 +114,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       stallMs: limits.stall,
       drainMs: limits.drain,
     },
+    clusters: settings.clusters && resolveClusters(settings.clusters, settings, files, report),
   };
   return { config, contents: files.contents, elsewhere, notes: notesOf(settings, machine, { configured, alone }) };
 }

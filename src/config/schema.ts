@@ -3,6 +3,7 @@
  * and docs/configure.md show. Knows one value at a time; what holds between values is `resolve.ts`.
  */
 import * as v from 'valibot';
+import { clustersMap } from './clusters-schema.ts';
 import { countOr, duration, flag, list, map, oneOf, oneOrMany, record, secret, size, text, viewId } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { Settings } from './settings.ts';
@@ -250,6 +251,7 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
   fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left. Over an object store, 3 s at least.'), '60s'),
   auth: v.optional(auth, {}),
   limits: v.optional(limits, {}),
+  clusters: v.optional(clustersMap),
 });
 
 function atLeastOne<Item>(items: Kind<Item[]>): Kind<Item[]> {

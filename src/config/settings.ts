@@ -4,7 +4,7 @@
  */
 import type { ViewId } from '../oci/name.ts';
 import type { AuthWords } from '../openstack/auth-words.ts';
-import type { Action, AnonymousAccess, Policy, UserAccess } from './config.ts';
+import type { Action, AnonymousAccess, ClusterDefaults, ClusterRoles, Policy, UserAccess } from './config.ts';
 
 export interface ListenerSettings {
   readonly address: string;
@@ -107,6 +107,48 @@ export interface StorageSettings {
   readonly disk?: DiskSettings | undefined;
 }
 
+export interface ClustersSettings {
+  readonly address: string;
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  readonly publicUrl: string;
+  readonly database?: string | undefined;
+  readonly databaseFile?: string | undefined;
+  readonly encryptionKey?: readonly string[] | undefined;
+  readonly encryptionKeyFile?: readonly string[] | undefined;
+  readonly keystone: {
+    readonly url: string;
+    readonly username: string;
+    readonly password?: string | undefined;
+    readonly passwordFile?: string | undefined;
+    readonly userDomain: string;
+    readonly project: string;
+    readonly projectDomain?: string | undefined;
+    readonly region?: string | undefined;
+    readonly interface: 'public' | 'internal' | 'admin';
+    /** A path, or PEM text. */
+    readonly ca?: string | undefined;
+    readonly insecure: boolean;
+    readonly cacheFor: number;
+  };
+  readonly trusteeDomain?: { readonly name: string; readonly adminUsername: string; readonly adminPassword?: string | undefined; readonly adminPasswordFile?: string | undefined } | undefined;
+  readonly serviceProject?: string | undefined;
+  readonly serviceProjectDomain?: string | undefined;
+  readonly roles: ClusterRoles;
+  readonly defaults: {
+    readonly credentialMode: ClusterDefaults['credentialMode'];
+    readonly write: ClusterDefaults['write'];
+    readonly policy: Policy;
+    readonly port: number;
+    readonly upstreams: readonly string[];
+    readonly fallback?: ClusterDefaults['fallback'] | undefined;
+  };
+  readonly openProject: boolean;
+  readonly accessRules: boolean;
+  readonly allowPrivateUpstreams: boolean;
+  readonly programs?: string | undefined;
+  readonly adopt?: { readonly magnumUrl: string; readonly interval: number } | undefined;
+}
+
 export interface Settings {
   readonly workers: number | 'auto';
   readonly listeners: readonly ListenerSettings[];
@@ -142,4 +184,5 @@ export interface Settings {
     readonly stall: number;
     readonly drain: number;
   };
+  readonly clusters?: ClustersSettings | undefined;
 }

@@ -55,6 +55,20 @@ export const postgresUrlProblem: ProblemOf = (word) => {
   return url !== null && /^postgres(?:ql)?:$/.test(url.protocol) && url.pathname.length > 1 ? undefined : 'expected postgres://user:password@host/database';
 };
 
+/** Engines of the cluster service's database (clusters/database/database.ts). The message must not repeat a password. */
+export const clustersDatabaseProblem: ProblemOf = (word) =>
+  /^sqlite:./.test(word) || (/^postgres(?:ql)?:\/\//.test(word) && URL.canParse(word)) ? undefined : 'expected sqlite:<file> or postgres://user:password@host/database';
+
+const ENCRYPTION_KEY_LENGTH = 32;
+export const encryptionKeyProblem: ProblemOf = (word) =>
+  word.length >= ENCRYPTION_KEY_LENGTH ? undefined : `expected at least ${ENCRYPTION_KEY_LENGTH} characters, such as \`openssl rand -base64 32\` prints`;
+
+/** What `/v1` comes after. */
+export const serviceUrlProblem: ProblemOf = (word) => {
+  const url = parseHttpUrl(word);
+  return url === undefined || /\/v1\/*$/.test(url.pathname) ? 'expected an http(s) URL without /v1, credentials, query or fragment, such as https://clusters.example.org' : undefined;
+};
+
 /** A host as names spell it (DESIGN section 3): only these can be told from the first part of a path. */
 export const registryHostProblem: ProblemOf = (word) => {
   if (word === 'index.docker.io' || word === 'registry-1.docker.io') return 'expected docker.io, which is what names call this registry';
