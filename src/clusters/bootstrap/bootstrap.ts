@@ -11,6 +11,7 @@ import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy } from '../database/leases.ts';
 import type { SealedSecrets, Writer } from '../database/sealed.ts';
 import type { ClusterStatus, Role } from '../words.ts';
+import { batches, type Outcome } from './batches.ts';
 import { handoutOf, type Handout } from './handout.ts';
 import { BootstrapRefusal } from './refusal.ts';
 import { hashOf, isHashOf, newKey, newToken, type RandomBytes } from './words.ts';
@@ -66,6 +67,9 @@ const FORGOTTEN_MS = 30 * 24 * 3600_000;
 /** For a cluster whose credential is still being made. */
 const NOT_YET_SECONDS = 10;
 
+/** Exchanges in one transaction. */
+const BATCH = 50;
+
 const NO_TOKEN = 'this bootstrap token is wrong, used up or expired; get new artifacts of the cluster, which hold another';
 const NO_NODE = 'no node has this key';
 const GONE = 'the cluster of this node is deleted';
@@ -84,6 +88,33 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
     return { generation, handout };
   }
 
+  const exchanges = batches<Joining, BootstrapAnswer>(BATCH, async (all) => await db.transaction().execute(async (transaction) => {
+    const outcomes: Outcome<BootstrapAnswer>[] = [];
+    const known = new Map<string, Awaited<ReturnType<typeof current>>>();
+    for (const joining of all) outcomes.push(await join(joining, transaction, known).then((value) => ({ value }), refusalOf));
+    return outcomes;
+  }));
+
+  /** Refuses before it writes: the others of the transaction are committed. @param known of clusters in this transaction */
+  async function join({ hash, name, arch, version }: Joining, writer: Writer, known: Map<string, Awaited<ReturnType<typeof current>>>): Promise<BootstrapAnswer> {
+    const token = await writer.selectFrom('bootstrap_tokens').select(['cluster_uuid', 'role']).where('hash', '=', hash).where('uses_left', '>', 0).where('expires_ms', '>', nowMs).executeTakeFirst();
+    if (token === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
+    const { cluster_uuid, role } = token;
+    const now = known.get(cluster_uuid) ?? (await current(writer, cluster_uuid, undefined));
+    known.set(cluster_uuid, now);
+    // Another instance may have had the last use meanwhile.
+    const { numUpdatedRows } = await writer.updateTable('bootstrap_tokens').set((row) => ({ uses_left: row('uses_left', '-', 1) })).where('hash', '=', hash).where('uses_left', '>', 0).executeTakeFirst();
+    if (numUpdatedRows === 0n) throw new BootstrapRefusal(401, NO_TOKEN);
+    const key = newKey(randomBytes).reveal();
+    const id = randomUUID();
+    const { generation, handout } = now;
+    await writer.insertInto('nodes').values({
+      id, name, arch, version, generation, cluster_uuid, role,
+      key_hash: hashOf(key), last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
+    }).execute();
+    return { node: { id, key }, renewSeconds, generation, ...(handout as Handout) }; // there always is one for who has none
+  }
+
   return {
     async makeToken({ clusterUuid, role, uses }) {
       if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) throw new RangeError(`expected 1 to ${MAX_USES} uses of a token, got ${uses}`);
@@ -97,23 +128,7 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
 
     async exchange({ token, node: { name, arch, version } }) {
       if (!isBootstrapToken(token)) throw new BootstrapRefusal(401, NO_TOKEN);
-      const key = newKey(randomBytes);
-      const id = randomUUID();
-      // What throws in here leaves the token as it was.
-      return await db.transaction().execute(async (transaction) => {
-        const used = await transaction.updateTable('bootstrap_tokens')
-          .set((row) => ({ uses_left: row('uses_left', '-', 1) }))
-          .where('hash', '=', hashOf(token)).where('uses_left', '>', 0).where('expires_ms', '>', nowMs)
-          .returning(['cluster_uuid', 'role'])
-          .executeTakeFirst();
-        if (used === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
-        const { generation, handout } = await current(transaction, used.cluster_uuid, undefined);
-        await transaction.insertInto('nodes').values({
-          id, name, arch, version, generation, cluster_uuid: used.cluster_uuid, role: used.role,
-          key_hash: hashOf(key.reveal()), last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
-        }).execute();
-        return { node: { id, key: key.reveal() }, renewSeconds, generation, ...(handout as Handout) }; // there always is one for who has none
-      });
+      return await exchanges.add({ hash: hashOf(token), name, arch, version });
     },
 
     async renew(nodeId, key, { version, lastError, disk, generation: has }) {
@@ -141,6 +156,20 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
       return { tokens: Number(tokens.numDeletedRows), nodes: Number(nodes.numDeletedRows) };
     },
   };
+}
+
+/** An exchange, its token already hashed. */
+interface Joining {
+  readonly hash: string;
+  readonly name: string;
+  readonly arch: string;
+  readonly version: string;
+}
+
+/** Anything but a refusal fails the whole transaction. */
+function refusalOf(error: unknown): { readonly refusal: BootstrapRefusal } {
+  if (error instanceof BootstrapRefusal) return { refusal: error };
+  throw error;
 }
 
 /** A delete that failed is tried again until it is done. Nodes outlive their cluster, so that they can be told. */
