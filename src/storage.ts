@@ -77,7 +77,7 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
 }
 
 async function openSwiftStore(storage: SwiftStorage, { nowMs, timers, memoryBytes, report }: StorageDeps): Promise<Driver> {
-  const [{ openSwift }, { openStackSession }, { describeAuth }, { attempts }] = await Promise.all([
+  const [{ openSwift }, { openStackSession }, { describeAuth, describeAuthority }, { attempts }] = await Promise.all([
     import('./drivers/swift/swift.ts'), import('./openstack/session.ts'), import('./openstack/auth.ts'), import('./drivers/object-store/attempts.ts'),
   ]);
   const { auth, region, account, container, prefix, segmentBytes, tempUrlKey, redirect, ca, insecure } = storage;
@@ -85,7 +85,7 @@ async function openSwiftStore(storage: SwiftStorage, { nowMs, timers, memoryByte
   const session = openStackSession({
     auth, region, account, interface: storage.interface, ca, insecure, nowMs, random: Math.random,
     // Keystone's failures are not the store's.
-    retries: attempts({ ...retrying, store: `Keystone at ${auth.url}` }),
+    retries: attempts({ ...retrying, store: describeAuthority(auth) }),
     failed: (kind, message, options) => new DriverError(kind, message, options),
   });
   try {

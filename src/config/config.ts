@@ -3,7 +3,7 @@
  * file; durations in milliseconds and sizes in bytes, with the unit in the name.
  */
 import type { ViewId } from '../oci/name.ts';
-import type { OpenStackAuth } from '../openstack/auth.ts';
+import type { OpenStackLogin } from '../openstack/auth.ts';
 
 export type Policy = 'proxy' | 'approved' | 'local';
 export type AnonymousAccess = 'none' | 'pull' | 'push';
@@ -142,7 +142,7 @@ export interface SwiftStorage {
   /** Undefined: the only one of the catalogue. */
   readonly region: string | undefined;
   readonly interface: 'public' | 'internal';
-  readonly auth: OpenStackAuth;
+  readonly auth: OpenStackLogin;
   /** The most that one segment holds. */
   readonly segmentBytes: number;
   readonly tempUrlKey: Secret | undefined;

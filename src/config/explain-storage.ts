@@ -1,5 +1,5 @@
 /** A store in the words of the file, with nothing left out. */
-import type { OpenStackAuth, Qualified, Reference } from '../openstack/auth.ts';
+import type { OpenStackLogin, Qualified, Reference } from '../openstack/auth.ts';
 import { Secret, type DiskConfig, type Redirect, type StorageConfig } from './config.ts';
 import type { Words } from './explain.ts';
 import { formatSize } from './quantity.ts';
@@ -27,7 +27,8 @@ export function storageInWords(storage: StorageConfig): Words {
   }
 }
 
-function authInWords(auth: OpenStackAuth): Words {
+function authInWords(auth: OpenStackLogin): Words {
+  if (auth.kind === 'file') return { credentialFile: auth.path };
   const { url } = auth;
   switch (auth.kind) {
     case 'password':

@@ -3,7 +3,7 @@
  * that to `clouds.yaml` or the environment.
  */
 import { authOf, environmentCloud, saidBy, AUTH_WORDS, type AuthWords, type Said } from '../openstack/auth-words.ts';
-import type { OpenStackAuth } from '../openstack/auth.ts';
+import type { OpenStackLogin } from '../openstack/auth.ts';
 import { readCloud } from '../openstack/clouds.ts';
 import type { Report } from './checks.ts';
 import { Secret, type DiskConfig, type Redirect, type S3Storage, type StorageConfig, type SwiftStorage } from './config.ts';
@@ -79,7 +79,13 @@ function resolveS3(storage: StorageSettings, at: Path, { files, machine: { env }
 }
 
 /** As the file says. */
-function own({ passwordFile, applicationCredentialSecretFile, ...words }: OpenStackSettings, at: Path, { files, report }: Given): OpenStackAuth {
+function own({ credentialFile, passwordFile, applicationCredentialSecretFile, ...words }: OpenStackSettings, at: Path, { files, report }: Given): OpenStackLogin {
+  if (credentialFile !== undefined) {
+    for (const [word, said] of Object.entries({ passwordFile, applicationCredentialSecretFile, ...words })) {
+      if (said !== undefined) report([...at, word], 'expected nothing beside credentialFile, which says it all');
+    }
+    return { kind: 'file', path: files.path(credentialFile) };
+  }
   const password = secretOf('password', passwordFile);
   const applicationCredentialSecret = secretOf('applicationCredentialSecret', applicationCredentialSecretFile);
   const { auth, problems } = authOf({ ...words, password, applicationCredentialSecret }, hide, { strict: true });
@@ -98,7 +104,7 @@ function own({ passwordFile, applicationCredentialSecretFile, ...words }: OpenSt
 }
 
 interface Theirs {
-  readonly auth: OpenStackAuth;
+  readonly auth: OpenStackLogin;
   readonly region?: string | undefined;
   readonly interface?: 'public' | 'internal' | undefined;
   readonly cacert?: string | undefined;
@@ -149,7 +155,7 @@ function theirs(storage: StorageSettings, at: Path, { machine, report, elsewhere
 }
 
 /** Stands where a problem was reported. */
-const NOBODY: OpenStackAuth = { kind: 'tempauth', url: '', username: '', password: new Secret('') };
+const NOBODY: OpenStackLogin = { kind: 'tempauth', url: '', username: '', password: new Secret('') };
 /** What openstacksdk calls the words that cannot be done without. */
 const USUAL: Readonly<Record<string, string>> = {
   url: 'auth_url', username: 'username', password: 'password', project: 'project_name',

@@ -71,6 +71,8 @@ export interface KeystoneSettings {
 export type KeystoneAttribute = 'user' | 'domain' | 'project' | 'projectDomain' | 'role';
 
 export interface OpenStackSettings extends AuthWords {
+  /** Instead of all else here. */
+  readonly credentialFile?: string | undefined;
   readonly passwordFile?: string | undefined;
   readonly applicationCredentialSecretFile?: string | undefined;
 }

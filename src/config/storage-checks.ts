@@ -1,5 +1,5 @@
 /** Which keys of a store go with which driver, and what must hold between two stores. */
-import { describeAuth, type OpenStackAuth } from '../openstack/auth.ts';
+import { describeAuth, type OpenStackLogin } from '../openstack/auth.ts';
 import type { Report } from './checks.ts';
 import type { DiskConfig, StorageConfig } from './config.ts';
 import { formatPath, type Path } from './problem.ts';
@@ -90,7 +90,7 @@ function placesOf(storage: StorageConfig): readonly Occupied[] {
     case 'filesystem':
       return [folderOf(['root'], storage.root)];
     case 'swift':
-      return [{ key: ['container'], place: `swift ${JSON.stringify([storage.auth.url, storage.region, storage.account ?? projectOf(storage.auth), storage.container])} ${storage.prefix}` }, ...diskOf(storage)];
+      return [{ key: ['container'], place: `swift ${JSON.stringify([storage.auth.kind === 'file' ? storage.auth.path : storage.auth.url, storage.region, storage.account ?? projectOf(storage.auth), storage.container])} ${storage.prefix}` }, ...diskOf(storage)];
     case 's3':
       return [{ key: ['bucket'], place: `s3 ${storage.endpoint ?? storage.region} ${storage.bucket} ${storage.prefix}` }, ...diskOf(storage)];
   }
@@ -106,7 +106,7 @@ function folderOf(key: Path, root: string): Occupied {
 }
 
 /** Whose account it is, as far as the configuration tells. */
-function projectOf(auth: OpenStackAuth): unknown {
+function projectOf(auth: OpenStackLogin): unknown {
   if (auth.kind === 'trust') return auth.trustId.reveal();
   return auth.kind === 'password' ? auth.project : describeAuth(auth);
 }

@@ -28,6 +28,7 @@ const auth: Kind<OpenStackSettings> = map('Who Umbra is to Keystone. Not set: as
   applicationCredentialSecret: v.optional(secret('Its secret.')),
   applicationCredentialSecretFile: v.optional(text('A file that holds the secret.')),
   trustId: v.optional(secret('A trust in which another user lent roles to this one; it has a project of its own.')),
+  credentialFile: v.optional(text('A JSON file that holds these words instead, with secrets in it. Read again when it changes or Keystone refuses what it says, so that a credential is replaced without a restart; it may come to be after the start.')),
 });
 
 const disk: Kind<DiskSettings> = map('A cache of whole blobs on a local disk, before an object store; safe to lose.', {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { OpenStackAuth } from '../openstack/auth.ts';
+import type { OpenStackLogin } from '../openstack/auth.ts';
 import type { Config, S3Storage, SwiftStorage } from './config.ts';
 import { explain, formatOrigin } from './explain.ts';
 import { loadConfig } from './load.ts';
@@ -78,7 +78,8 @@ const OPENRC = {
 };
 
 /** What an auth comes to; secrets are compared apart. */
-function facts(auth: OpenStackAuth): unknown {
+function facts(auth: OpenStackLogin): unknown {
+  if (auth.kind === 'file') return auth;
   const secret = auth.kind === 'application-credential' ? auth.secret : auth.password;
   const trust = auth.kind === 'trust' ? { trustId: auth.trustId.reveal() } : {};
   return { ...(JSON.parse(JSON.stringify(auth)) as object), ...trust, [auth.kind === 'application-credential' ? 'secret' : 'password']: secret.reveal() };
@@ -99,6 +100,16 @@ describe('who Umbra is to OpenStack, by the file', () => {
   ])('%s', async (words, expected) => {
     const { auth } = await swift(`auth: { url: "${KEYSTONE}", ${words} }`);
     expect(facts(auth)).toEqual({ url: KEYSTONE, ...expected });
+  });
+
+  test('a file may say it all, and need not be there yet', async () => {
+    const storage = 'storage: { driver: swift, container: images, auth: { credentialFile: state/credential.json } }';
+    const { config, ...rest } = await loaded(storage);
+    expect(config.storage).toMatchObject({ auth: { kind: 'file', path: join(folder, 'state/credential.json') } });
+    expect((unpackConfig(packConfig(config)).storage as SwiftStorage).auth).toEqual({ kind: 'file', path: join(folder, 'state/credential.json') });
+    expect(explain({ config, ...rest }).map(({ key }) => key)).toContain('storage.auth.credentialFile');
+    expect(await problems('storage: { driver: swift, container: images, auth: { credentialFile: c.json, username: me } }')).toEqual(['1: storage.auth.username: expected nothing beside credentialFile, which says it all']);
+    expect(await problems(`${storage}\nupstreamS${storage.slice(1)}`)).toEqual(['2: upstreamStorage.container: expected a place of its own, apart from storage.container']);
   });
 
   test('TempAuth is known by its URL', async () => {
@@ -254,7 +265,7 @@ describe('a store that cannot be is told with line, key and what was expected', 
     ['{ driver: s3, bucket: images, endpoint: s3.example.org }', 'storage.endpoint: expected http(s)://host[:port], without a path or credentials, got "s3.example.org"'],
     ['{ driver: s3, bucket: images, disk: { root: x } }', 'storage.disk.maxBytes: missing: How much it may hold'],
     ['{ driver: swift, container: c, auth: { url: "https://me:hunter2@keystone" } }', 'storage.auth.url: expected an http(s) URL without credentials or a query, such as https://keystone.example.org:5000/v3, got "https://***@keystone"'],
-    [`{ driver: swift, container: c, auth: { url: "${KEYSTONE}", user: me } }`, 'storage.auth.user: unknown key; expected one of url, username, userId, password, passwordFile, userDomain, userDomainId, project, projectId, projectDomain, projectDomainId, applicationCredentialId, applicationCredentialName, applicationCredentialSecret, applicationCredentialSecretFile, trustId'],
+    [`{ driver: swift, container: c, auth: { url: "${KEYSTONE}", user: me } }`, 'storage.auth.user: unknown key; expected one of url, username, userId, password, passwordFile, userDomain, userDomainId, project, projectId, projectDomain, projectDomainId, applicationCredentialId, applicationCredentialName, applicationCredentialSecret, applicationCredentialSecretFile, trustId, credentialFile'],
     // files
     [`{ driver: swift, container: c, auth: { url: "${KEYSTONE}", username: me, passwordFile: nothing, project: p } }`, 'storage.auth.passwordFile: ./nothing is empty'],
     [`{ driver: swift, container: c, tempUrlKeyFile: absent, ${AUTH} }`, 'storage.tempUrlKeyFile: ./absent cannot be read: there is no such file'],

@@ -9,7 +9,7 @@ import { SwiftClient, type SwiftStream } from '../drivers/swift/client.ts';
 import { listChildren } from '../drivers/swift/listing.ts';
 import { statOf } from '../drivers/swift/stat.ts';
 import { checkValueSize } from '../drivers/value-size.ts';
-import { describeAuth } from '../openstack/auth.ts';
+import { describeAuth, describeAuthority } from '../openstack/auth.ts';
 import { openStackSession } from '../openstack/session.ts';
 import type { Timers } from '../workers/timers.ts';
 import type { ReadableStore } from './source-store.ts';
@@ -31,7 +31,7 @@ export function swiftSource(storage: SwiftStorage, { nowMs, timers, report }: Ob
   const retrying = { nowMs, timers, random: Math.random, report };
   const session = openStackSession({
     auth, region, interface: storage.interface, ca, insecure, nowMs, random: Math.random,
-    retries: attempts({ ...retrying, store: `Keystone at ${auth.url}` }),
+    retries: attempts({ ...retrying, store: describeAuthority(auth) }),
     failed: (kind, message, options) => new DriverError(kind, message, options),
   });
   const client = new SwiftClient({ session, attempts: attempts({ ...retrying, store: `Swift, container ${container}` }), container, who: describeAuth(auth), ca, insecure, stallMs: STALL_MS });

@@ -21,8 +21,22 @@ export type OpenStackAuth =
   /** Swift's own, version 1. */
   | { readonly kind: 'tempauth'; readonly url: string; /** `account:user` */ readonly username: string; readonly password: Hidden };
 
+/** As a file says it that may change meanwhile: JSON with the words of `auth` (`credential-file.ts`). */
+export interface CredentialFile {
+  readonly kind: 'file';
+  readonly path: string;
+}
+
+export type OpenStackLogin = OpenStackAuth | CredentialFile;
+
+/** Who is asked for tokens, for messages. */
+export function describeAuthority(auth: OpenStackLogin): string {
+  if (auth.kind === 'file') return 'Keystone';
+  return auth.kind === 'tempauth' ? auth.url : `Keystone at ${auth.url}`;
+}
+
 /** For messages, also those that clients see: no secret, and no id of a trust (DESIGN section 11). `user "demo" of domain "Default" in project "demo" of domain "Default"`. */
-export function describeAuth(auth: OpenStackAuth): string {
+export function describeAuth(auth: OpenStackLogin): string {
   switch (auth.kind) {
     case 'password':
       return `user ${describeQualified(auth.user)} in project ${describeQualified(auth.project)}`;
@@ -34,6 +48,8 @@ export function describeAuth(auth: OpenStackAuth): string {
       return `user ${describeQualified(auth.user)} by a trust`;
     case 'tempauth':
       return `user ${JSON.stringify(auth.username)}`;
+    case 'file':
+      return `whoever ${auth.path} names`;
   }
 }
 

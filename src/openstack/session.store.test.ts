@@ -1,10 +1,13 @@
 /** Each kind of login at a real Keystone, for a real Swift. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openKeystone, type Keystone, type MadeUser } from '../../test/services/keystone.ts';
 import { attempts } from '../drivers/object-store/attempts.ts';
 import { DriverError } from '../drivers/driver.ts';
 import { systemTimers } from '../workers/timers.ts';
-import type { Hidden, OpenStackAuth, Qualified } from './auth.ts';
+import type { Hidden, OpenStackAuth, OpenStackLogin, Qualified } from './auth.ts';
 import { openStackSession, type OpenStackSession, type SessionOptions } from './session.ts';
 
 const service = inject('openstack');
@@ -25,7 +28,7 @@ afterEach(async () => {
   for (const session of sessions.splice(0)) await session.close();
 });
 
-function open(auth: OpenStackAuth, options: Partial<SessionOptions> = {}): OpenStackSession {
+function open(auth: OpenStackLogin, options: Partial<SessionOptions> = {}): OpenStackSession {
   const session = openStackSession({
     auth, region: undefined, interface: 'public', ca: undefined, insecure: false, nowMs: Date.now, random: Math.random,
     retries: attempts({ nowMs: Date.now, timers: systemTimers, random: Math.random, store: 'Keystone', report: () => undefined }),
@@ -161,5 +164,29 @@ describe('a token', () => {
     session.refused(second);
     expect((await session.access()).token).not.toBe(second.token);
     expect(await look(session)).toBe(204);
+  });
+});
+
+describe('a credential in a file', () => {
+  it('is replaced by another user while the session lives, and the first one is deleted', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'umbra-credential-'));
+    try {
+      const path = join(folder, 'credential.json');
+      const [first, second] = [await keystone.user(), await keystone.user()];
+      for (const { id } of [first, second]) await keystone.grant(id, service.projectId, 'member');
+      const write = ({ name, password }: MadeUser): void => writeFileSync(path, JSON.stringify({ url, username: name, password, userDomain: service.domain, project: service.project }));
+      write(first);
+      const session = open({ kind: 'file', path });
+      const access = await session.access();
+      expect(await look(session)).toBe(204);
+      write(second);
+      await keystone.disable(first.id);
+      // As a driver does when Swift answers 401.
+      session.refused(access);
+      expect((await session.access()).token).not.toBe(access.token);
+      expect(await look(session)).toBe(204);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -1,7 +1,7 @@
 /** The session against a Keystone of our own on a socket: when it asks, how often, and what it says of strange answers. */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -474,5 +474,82 @@ describe('TLS', () => {
     expect((await failureOf(plain.session({ auth: PASSWORD(plain.url.replace('http:', 'https:')) }))).message).toMatch(/expected http:\/\/ in the URL\?/);
     const world = await World.start(secure);
     expect((await failureOf(world.session())).message).toMatch(/expected https:\/\/ in the URL\?/);
+  });
+});
+
+describe('a credential in a file', () => {
+  let folder = '';
+  beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), 'umbra-credential-'))));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const put = (path: string, text: string): string => {
+    writeFileSync(`${path}.new`, text);
+    renameSync(`${path}.new`, path);
+    return path;
+  };
+  const words = (world: World, password: string): string => JSON.stringify({ url: `${world.url}/v3`, username: 'node', password, project: 'images' });
+  /** A Keystone that knows one password. */
+  const knows = (world: World, password: string): void => {
+    world.keystone.reply = (response, n) => {
+      if (JSON.stringify(world.keystone.asked[n]?.body).includes(`"password":"${password}"`)) world.keystone.grant(response, `${password}-${n}`);
+      else response.writeHead(401).end('{}');
+    };
+  };
+
+  it('that changes is used by and by, while the old token holds', async () => {
+    const world = await World.start();
+    const path = put(join(folder, 'changes'), words(world, 'one'));
+    knows(world, 'one');
+    const session = world.session({ auth: { kind: 'file', path } });
+    expect((await session.access()).token).toBe('one-0');
+    knows(world, 'two');
+    put(path, words(world, 'two'));
+    expect((await session.access()).token).toBe('one-0');
+    world.nowMs += 2_000;
+    while ((await session.access()).token !== 'two-1') await turn();
+    world.nowMs += 10_000;
+    await session.access();
+    expect(world.keystone.asked).toHaveLength(2);
+  });
+
+  it('that was refused is read again when it changed, without the pause of a login that failed', async () => {
+    const world = await World.start();
+    const path = put(join(folder, 'refused'), words(world, 'one'));
+    knows(world, 'two');
+    const session = world.session({ auth: { kind: 'file', path } });
+    expect(await failureOf(session)).toMatchObject({ failure: 'permanent', message: expect.stringContaining('user "node" of domain "Default"') as string });
+    await failureOf(session);
+    expect(world.keystone.asked).toHaveLength(1);
+    put(path, words(world, 'two'));
+    const access = await session.access();
+    expect(access.token).toBe('two-1');
+    // The store refuses a token that was just given, since what it stands for is gone.
+    session.refused(access);
+    knows(world, 'three');
+    put(path, words(world, 'three'));
+    expect((await session.access()).token).toBe('three-2');
+  });
+
+  it('may come to be later', async () => {
+    const world = await World.start();
+    const path = join(folder, 'later');
+    const session = world.session({ auth: { kind: 'file', path } });
+    expect((await failureOf(session)).message).toBe(`the credential ${path} cannot be read: there is no such file`);
+    put(path, words(world, 'one'));
+    expect((await session.access()).token).toBe('token-0');
+  });
+
+  it.each([
+    [`{"password": "${SECRET}"`, 'expected JSON'],
+    [`["${SECRET}"]`, 'expected a map of url, '],
+    [`{"passwort": "${SECRET}"}`, 'it has "passwort"; expected url, '],
+    ['{"url": "http://k", "password": 7}', 'password: expected text'],
+    [`{"password": "${SECRET}"}`, 'url: missing: where Keystone answers'],
+    [`{"url": "http://k", "username": "u", "password": "${SECRET}", "trustId": "t", "project": "p"}`, 'project: a trust has a project of its own'],
+  ])('%s is none', async (text, problem) => {
+    const world = await World.start();
+    const path = put(join(folder, 'none'), text);
+    const { failure, message } = await failureOf(world.session({ auth: { kind: 'file', path } }));
+    expect([failure, message]).toEqual(['permanent', expect.stringContaining(`the credential ${path} cannot be used: ${problem}`)]);
   });
 });

@@ -3,8 +3,9 @@
  * time, whoever waits for it; renewed while the token still holds, so that a Keystone that is away for minutes is not
  * noticed. A refused login is not tried again at once: Keystone may lock a user out that fails too often.
  */
-import { describeAuth, type OpenStackAuth } from './auth.ts';
+import { describeAuth, describeAuthority, type OpenStackAuth, type OpenStackLogin } from './auth.ts';
 import { accountUrl, endpointOf } from './catalogue.ts';
+import { credentialStamp, readCredential } from './credential-file.ts';
 import type { MakeFailure, Retries } from './failure.ts';
 import { keystoneToken } from './identity.ts';
 import { tempAuthToken } from './tempauth.ts';
@@ -27,7 +28,8 @@ export interface OpenStackSession {
 }
 
 export interface SessionOptions {
-  readonly auth: OpenStackAuth;
+  /** A file is read again when it changes, and when what it said was refused. */
+  readonly auth: OpenStackLogin;
   /** Undefined: the only one of the catalogue. */
   readonly region: string | undefined;
   /** Another account at the same endpoints, such as `AUTH_` and a project's id; undefined: our own. */
@@ -65,6 +67,8 @@ const MARGIN_SHARE = 0.05;
 const PAUSE_MS = 30_000;
 /** A store that refuses a token younger than this does not refuse it for its age. */
 const FRESH_MS = 30_000;
+/** How often a file that says who we are is looked at. */
+const LOOK_MS = 2_000;
 /** After so long without another, such a refusal is forgotten. */
 const FORGET_MS = 300_000;
 
@@ -82,6 +86,9 @@ class Session implements OpenStackSession {
   #pause: { readonly untilMs: number; readonly error: Error } | undefined;
   #freshRefusals = 0;
   #lastFreshMs = 0;
+  /** Out of the file, where there is one. */
+  #read: { readonly auth: OpenStackAuth; readonly stamp: string } | undefined;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SessionOptions, wire: Wire) {
     this.#options = options;
@@ -96,6 +103,7 @@ class Session implements OpenStackSession {
     if (held !== undefined && now < held.endMs) {
       // Whoever fails to renew in the background is heard when the token has ended.
       if (now >= held.renewMs) this.#renewed().catch(() => undefined);
+      else this.#look(now);
       return held.access;
     }
     const { access } = await waited(this.#renewed(), signal);
@@ -113,7 +121,7 @@ class Session implements OpenStackSession {
     this.#lastFreshMs = now;
     // Not for its age, so another may be refused too: each request would make a login.
     const pauseMs = Math.floor((1 + random()) * Math.min(PAUSE_MS, 500 * 2 ** this.#freshRefusals++));
-    const message = `the object store at ${access.url} refuses a token that ${this.#authority()} just gave for ${describeAuth(this.#options.auth)}; does it ask the same Keystone?`;
+    const message = `the object store at ${access.url} refuses a token that ${this.#authority()} just gave for ${describeAuth(this.#who())}; does it ask the same Keystone?`;
     this.#pause = { untilMs: now + pauseMs, error: failed('retryable', message, { answered: true, retryAfterMs: pauseMs }) };
   }
 
@@ -125,13 +133,42 @@ class Session implements OpenStackSession {
 
   #renewed(): Promise<Held> {
     if (this.#login !== undefined) return this.#login;
-    const { nowMs } = this.#options;
-    if (this.#pause !== undefined && nowMs() < this.#pause.untilMs) return Promise.reject(this.#pause.error);
-    this.#pause = undefined;
-    this.#login = this.#logIn().finally(() => {
+    this.#login = this.#unlessPaused().finally(() => {
       this.#login = undefined;
     });
     return this.#login;
+  }
+
+  async #unlessPaused(): Promise<Held> {
+    const pause = this.#pause;
+    // Another credential was not refused yet.
+    if (pause !== undefined && this.#options.nowMs() < pause.untilMs && !(await this.#changed())) throw pause.error;
+    this.#pause = undefined;
+    return await this.#logIn();
+  }
+
+  /** Nobody waits for it: a credential that is replaced is good for a while yet. */
+  #look(now: number): void {
+    if (this.#options.auth.kind !== 'file' || now - this.#lookedMs < LOOK_MS) return;
+    this.#lookedMs = now;
+    void this.#changed().then(async (changed) => (changed ? await this.#renewed() : undefined)).catch(() => undefined);
+  }
+
+  async #changed(): Promise<boolean> {
+    const { auth } = this.#options;
+    return auth.kind === 'file' && (await credentialStamp(auth.path)) !== (this.#read?.stamp ?? '');
+  }
+
+  async #auth(): Promise<OpenStackAuth> {
+    const { auth, failed } = this.#options;
+    if (auth.kind !== 'file') return auth;
+    this.#read = await readCredential(auth.path, failed);
+    return this.#read.auth;
+  }
+
+  /** As far as it is known. */
+  #who(): OpenStackLogin {
+    return this.#read?.auth ?? this.#options.auth;
   }
 
   /** Under deadlines of its own: whoever asked first may leave while others wait. */
@@ -153,7 +190,8 @@ class Session implements OpenStackSession {
   }
 
   async #ask(signal: AbortSignal): Promise<Held> {
-    const { auth, nowMs, failed } = this.#options;
+    const { nowMs, failed } = this.#options;
+    const auth = await this.#auth();
     const askedMs = nowMs();
     if (auth.kind === 'tempauth') {
       const { token, lifetimeMs, storageUrl } = await tempAuthToken(auth, this.#wire, failed, signal);
@@ -179,8 +217,7 @@ class Session implements OpenStackSession {
   }
 
   #authority(): string {
-    const { auth } = this.#options;
-    return auth.kind === 'tempauth' ? auth.url : `Keystone at ${auth.url}`;
+    return describeAuthority(this.#who());
   }
 }
 
