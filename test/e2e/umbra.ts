@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { DEBIAN_PATH } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
+import { pagesOf } from './pages.ts';
 import { watchForSecrets } from './secrets.ts';
 
 /** Another build can be put to the same tests. */
@@ -35,6 +36,7 @@ export class Umbra implements AsyncDisposable {
   readonly #options: UmbraOptions;
   #daemon: Daemon | undefined;
   #pastOutput = '';
+  #pastPages = '';
 
   private constructor(options: UmbraOptions, configFile: string, listeners: readonly Listener[]) {
     this.#options = options;
@@ -49,7 +51,7 @@ export class Umbra implements AsyncDisposable {
     await mkdir(options.dir, { recursive: true });
     await writeFile(configFile, stringify({ workers: 1, upstreams: {}, ...options.config, listeners }));
     const umbra = new Umbra(options, configFile, listeners);
-    watchForSecrets(options.config, () => umbra.output);
+    watchForSecrets(options.config, () => umbra.output + umbra.#pastPages);
     await umbra.restart();
     return umbra;
   }
@@ -82,6 +84,8 @@ export class Umbra implements AsyncDisposable {
 
   /** SIGTERM, and waits for the end. Rejects where it does not end well. */
   async stop(): Promise<void> {
+    // Its metrics have by now what was done in its life.
+    if (this.#daemon !== undefined) this.#pastPages += await pagesOf(this.url);
     const daemon = this.#leave();
     const how = await daemon?.stop();
     if (how !== undefined && how !== 'exit code 0') throw new Error(`umbra serve ended with ${how}\n${daemon?.output.slice(-4000)}`);

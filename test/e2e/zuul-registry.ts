@@ -5,6 +5,7 @@ import { stringify } from 'yaml';
 import { DEBIAN_PATH, run } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
+import { pagesOf } from './pages.ts';
 import { watchForSecrets } from './secrets.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../bin/zuul-registry');
@@ -29,14 +30,17 @@ export class ZuulRegistry implements AsyncDisposable {
   readonly root: string;
   readonly #env: Readonly<Record<string, string>>;
   readonly #daemon: Daemon;
+  readonly #scheme: 'http' | 'https';
+  #pages = '';
 
-  private constructor(fields: Pick<ZuulRegistry, 'configFile' | 'host' | 'secret' | 'root'>, env: Readonly<Record<string, string>>, daemon: Daemon) {
+  private constructor(fields: Pick<ZuulRegistry, 'configFile' | 'host' | 'secret' | 'root'>, env: Readonly<Record<string, string>>, daemon: Daemon, scheme: 'http' | 'https') {
     this.configFile = fields.configFile;
     this.host = fields.host;
     this.secret = fields.secret;
     this.root = fields.root;
     this.#env = env;
     this.#daemon = daemon;
+    this.#scheme = scheme;
   }
 
   static async start({ dir, registry = {}, upstreams = {}, port: wanted, env = {} }: ZuulRegistryOptions): Promise<ZuulRegistry> {
@@ -51,8 +55,9 @@ export class ZuulRegistry implements AsyncDisposable {
       env: { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: dir, ...env },
       ready: (output) => /^umbra: ready\b/m.test(output),
     });
-    watchForSecrets(file, () => daemon.output);
-    return new ZuulRegistry(fields, env, daemon);
+    const started = new ZuulRegistry(fields, env, daemon, 'tls-key' in registry ? 'https' : 'http');
+    watchForSecrets(file, () => daemon.output + started.#pages);
+    return started;
   }
 
   /** All that it printed. */
@@ -67,6 +72,7 @@ export class ZuulRegistry implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#pages += await pagesOf(`${this.#scheme}://${this.host}`);
     await this.#daemon.stop();
   }
 }
