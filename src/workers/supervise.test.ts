@@ -80,6 +80,9 @@ describe('a supervised server', () => {
     start({ workers: 3 });
     const { reports } = await program.hear('ready');
     expect(new Set((reports as { pid: number }[]).map((report) => report.pid)).size).toBe(3);
+    // What workers print takes another way than what they report, and may come later.
+    program.process.kill('SIGTERM');
+    await program.exit;
     expect(program.count('listens')).toBe(3);
     expect(program.all.find((line) => line.includes('listens'))).toContain('"argv":["a worker"],"size":3');
   });
