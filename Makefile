@@ -20,7 +20,7 @@ serve: build
 
 test: build
 	if [ -x test/services/install ]; then test/services/install; fi
-	vitest run $(ARGS)
+	test/run $(ARGS)
 
 types: $(PACKAGES)
 	tsc --noEmit -p tsconfig.json

@@ -155,10 +155,6 @@ test('a signed URL gives the bytes, or a part of them, to whoever has no token',
   }
 });
 
-test('a key that signs what Swift does not take is noticed at the start, not by clients', async () => {
-  await expect(opened({ redirect: true, tempUrlKey: 'another' })).rejects.toMatchObject({ failure: 'permanent', message: expect.stringContaining('storage.tempUrlKey') });
-});
-
 describe('answers that do not come', () => {
   const through = (proxy: FaultProxy) => ({ url: (url: string): string => url.replace(inject('openstack').swiftOrigin, proxy.url) });
 
