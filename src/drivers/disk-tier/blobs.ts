@@ -1,14 +1,12 @@
 /** The blobs that stand on the disk whole: opened, looked at again, dropped where they are not what they should be. */
-import { closeSync, fstatSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import { algorithmOf, digestOf } from '../../oci/digest.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { DiskTrouble, type DiskEvents } from './events.ts';
-import { openEntry, type DiskEntry, type DiskPaths, type OpenEntry } from './files.ts';
+import { openEntry, type DiskEntry, type DiskPaths, type KnownTrailer, type OpenEntry } from './files.ts';
 import { DiskScrub } from './scrub.ts';
-import { digestOfFile, Proofs, Proving } from './proofs.ts';
-import { CachedSource } from './source.ts';
-import type { Source, Stat, Value } from '../driver.ts';
+import { CachedSource } from './cached.ts';
+import type { Source, Value } from '../driver.ts';
 import { failedWith, futimes, statNow, unlink } from '../filesystem/calls.ts';
 import { checkValueSize } from '../value-size.ts';
 
@@ -18,22 +16,19 @@ export interface DiskBlobsOptions {
   readonly nowMs: () => number;
   readonly events: DiskEvents;
   readonly random: () => number;
-  /** A blob up to this is hashed before the first byte of it is given, a larger one while it is read. */
-  readonly aheadBytes?: number | undefined;
   /** Opens a blob in the store, for when the disk fails while it is read. */
   readonly openInner: (key: string) => Promise<Source | undefined>;
 }
 
 /** One of so many hits has its bytes hashed again. */
 const LOOK_AGAIN = 64;
-/** Some 30 ms of a processor, once. */
-const AHEAD_BYTES = 32 * 1024 * 1024;
 /** When a blob was used is written down this often. */
 const TOUCH_MS = 60_000;
 /** Of blobs that could not be removed. */
 const MAX_DAMAGED = 1_000;
-/** Of blobs whose trailer need not be read again: some 400 bytes each. */
-const MAX_KNOWN = 10_000;
+/** Of blobs whose trailer need not be read again: what they take together, and how much that is beside the sums. */
+const MAX_KNOWN_BYTES = 16 * 1024 * 1024;
+const KNOWN_BYTES = 800;
 
 export class DiskBlobs {
   readonly #options: DiskBlobsOptions;
@@ -41,22 +36,18 @@ export class DiskBlobs {
   readonly #scrub: DiskScrub;
   /** Files that could not be removed and must not be served. */
   readonly #damaged = new LRUCache<string, true>({ max: MAX_DAMAGED });
-  readonly #proofs: Proofs;
-  /** Being hashed ahead, by name. */
-  readonly #proving = new Map<string, Promise<boolean>>();
-  readonly #known = new LRUCache<string, { readonly inode: number; readonly stat: Stat }>({ max: MAX_KNOWN });
+  readonly #known = new LRUCache<string, KnownTrailer>({ maxSize: MAX_KNOWN_BYTES, sizeCalculation: ({ table }) => KNOWN_BYTES + table.length });
 
   constructor(options: DiskBlobsOptions) {
     const { paths, timers, nowMs, events } = options;
     this.#options = options;
-    this.#proofs = new Proofs(nowMs);
     this.#trouble = new DiskTrouble(paths.root, 'reading', events, nowMs);
     this.#scrub = new DiskScrub({ paths, timers, bad: (entry, why) => this.#drop(entry, why) });
   }
 
   /** Opens what the disk has; undefined where it has not, or not now. */
   async open(entry: DiskEntry): Promise<CachedSource | undefined> {
-    const { paths, random } = this.#options;
+    const { paths, random, openInner } = this.#options;
     if (this.#trouble.resting || this.#damaged.has(entry.name)) return undefined;
     let opened: OpenEntry | 'damaged' | undefined;
     try {
@@ -71,54 +62,14 @@ export class DiskBlobs {
       return undefined;
     }
     this.#trouble.worked();
-    const right = await this.#provenAhead(entry, opened);
-    if (!right) {
-      closeSync(opened.fd);
-      return undefined;
-    }
-    await this.#touch(entry, opened);
+    await this.#touch(opened);
     if (random() * LOOK_AGAIN < 1) this.#scrub.look(entry);
-    return this.#source(entry, opened);
+    return new CachedSource(entry.key, opened, () => openInner(entry.key), (error) => this.#drop(entry, error, opened.stats.ino));
   }
 
-  #source(entry: DiskEntry, { fd, stat }: OpenEntry): CachedSource {
-    const { openInner } = this.#options;
-    const proof = this.#proofs.hold(entry.name, fstatSync(fd)) ? undefined : {
-      begin: () => new Proving(entry.digest, stat.size),
-      done: () => this.#proofs.add(entry.name, fstatSync(fd)),
-    };
-    return new CachedSource(entry.key, fd, stat, () => openInner(entry.key), (error) => void this.#drop(entry, error), proof);
-  }
-
-  async #touch(entry: DiskEntry, { fd, stats }: OpenEntry): Promise<void> {
+  async #touch({ fd, stats }: OpenEntry): Promise<void> {
     const now = this.#options.nowMs();
-    if (now - stats.mtimeMs <= TOUCH_MS) return;
-    const touched = await futimes(fd, now / 1000, now / 1000).then(() => true, () => false); // read-only
-    if (touched) this.#proofs.touched(entry.name, stats, fstatSync(fd));
-  }
-
-  /** False: its bytes are wrong, or cannot be read. */
-  async #provenAhead(entry: DiskEntry, opened: OpenEntry): Promise<boolean> {
-    const { aheadBytes = AHEAD_BYTES } = this.#options;
-    if (opened.stat.size > aheadBytes || this.#proofs.hold(entry.name, opened.stats)) return true;
-    const running = this.#proving.get(entry.name);
-    if (running !== undefined) return await running;
-    const proving = this.#prove(entry, opened).finally(() => this.#proving.delete(entry.name));
-    this.#proving.set(entry.name, proving);
-    return await proving;
-  }
-
-  async #prove(entry: DiskEntry, { fd, stat, stats }: OpenEntry): Promise<boolean> {
-    let found;
-    try {
-      found = await digestOfFile(fd, stat.size, algorithmOf(entry.digest));
-    } catch (error) {
-      this.#trouble.failed(error);
-      return false;
-    }
-    if (found === entry.digest) this.#proofs.add(entry.name, stats);
-    else await this.#drop(entry, found === undefined ? 'it ends early' : 'its bytes do not have its digest');
-    return found === entry.digest;
+    if (now - stats.mtimeMs > TOUCH_MS) await futimes(fd, now / 1000, now / 1000).catch(() => undefined); // read-only
   }
 
   /** A small blob, whole; hashed each time, since that costs little. */
@@ -151,15 +102,9 @@ export class DiskBlobs {
     }
   }
 
-  /** It was filled anew, here, with bytes that were hashed. */
+  /** It was filled anew, here. */
   stored(entry: DiskEntry): void {
     this.#damaged.delete(entry.name);
-    try {
-      const stats = statNow(this.#options.paths.blob(entry.name));
-      if (stats !== undefined) this.#proofs.add(entry.name, stats);
-    } catch {
-      // The disk fails: the next open says so.
-    }
   }
 
   /** True: nothing stands there any more. */
@@ -180,12 +125,22 @@ export class DiskBlobs {
     await this.#scrub.close();
   }
 
-  async #drop(entry: DiskEntry, why: unknown): Promise<void> {
+  /** @param inode of the file that was bad: another one in its place is none of this */
+  async #drop(entry: DiskEntry, why: unknown, inode?: number): Promise<void> {
     const { paths, events } = this.#options;
+    const file = paths.blob(entry.name);
+    if (this.#damaged.has(entry.name) || (inode !== undefined && inodeOf(file) !== inode)) return;
     this.#damaged.set(entry.name, true);
     events.count('corrupt');
-    const file = paths.blob(entry.name);
     events.report({ kind: 'a blob on the disk was bad and is dropped', file, why: why instanceof Error ? why.message : why });
     if (await this.remove(entry)) this.#damaged.delete(entry.name);
+  }
+}
+
+function inodeOf(file: string): number | undefined {
+  try {
+    return statNow(file)?.ino;
+  } catch {
+    return undefined; // it cannot be removed either; whoever opens it hears of it
   }
 }

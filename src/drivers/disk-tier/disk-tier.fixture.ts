@@ -1,11 +1,12 @@
 /** What the tests of the disk tier share: a store that tells what was read of it, and a tier with all strings in hand. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOfData, keys, type Generation } from '../../content/keys.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import type { DiskCount } from './events.ts';
+import { DiskPaths, diskEntry } from './files.ts';
 import { diskTier, type DiskTier, type DiskTierOptions } from './disk-tier.ts';
 import type { ByteRange, CallOptions, Driver, Source } from '../driver.ts';
 import { memoryDriver } from '../memory/memory.ts';
@@ -140,6 +141,27 @@ export class Tiers {
 /** Bytes of a blob that is like no other. */
 export function blobOf(size: number, seed = 1): Buffer {
   return patterned(size, seed);
+}
+
+/** The file that a blob has on the disk. */
+export function fileOf(root: string, key: string): string {
+  const digest = digestOfData(key);
+  if (digest === undefined) throw new Error(`${key} is no key of a blob`);
+  return new DiskPaths(root).blob(diskEntry(key, digest).name);
+}
+
+/** As a disk does that goes bad: changes a bit of the byte at `at`, from the end where that is negative. */
+export async function flip(file: string, at: number): Promise<void> {
+  const handle = await open(file, 'r+');
+  try {
+    const position = at < 0 ? (await handle.stat()).size + at : at;
+    const byte = Buffer.alloc(1);
+    await handle.read(byte, 0, 1, position);
+    byte.writeUInt8(byte.readUInt8(0) ^ 1);
+    await handle.write(byte, 0, 1, position);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Reads the whole blob, or a range, as a body does: random access where there is any. */

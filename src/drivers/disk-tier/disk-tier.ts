@@ -26,8 +26,6 @@ export interface DiskTierOptions {
   readonly events: DiskEvents;
   /** In [0, 1): decides which hits are looked at a second time. */
   readonly random?: () => number;
-  /** A blob up to this is hashed before its first byte is given, where this process has not seen it; default 32 MiB. */
-  readonly aheadBytes?: number;
 }
 
 export interface DiskTier extends Driver {
@@ -58,7 +56,7 @@ class DiskTierDriver implements DiskTier {
     this.#inner = inner;
     this.#digestOf = options.digestOf;
     this.#events = events;
-    this.#blobs = new DiskBlobs({ paths, timers, nowMs, events, random, aheadBytes: options.aheadBytes, openInner: (key) => inner.open(key) });
+    this.#blobs = new DiskBlobs({ paths, timers, nowMs, events, random, openInner: (key) => inner.open(key) });
     this.#fills = new DiskFills({ paths, maxBytes, timers, nowMs, events, stored: (entry) => this.#blobs.stored(entry) });
     this.kind = inner.kind;
     this.claims = inner.claims;

@@ -1,6 +1,6 @@
 /**
- * Where the disk tier keeps what it has, and how a file says what it is. A blob is one file: its bytes, then a trailer
- * of 512 bytes with its digest, size and what the store said of it. Names are made here only:
+ * Where the disk tier keeps what it has. A blob is one file: its bytes, then the sums of its blocks and what else it must
+ * say of itself (trailer.ts). Names are made here only:
  *
  *   <root>/v1/blobs/<2 hex>/<alg>-<hex>.<16 hex of the key's own hash>   whole, verified, synced
  *   <root>/v1/filling/<that name>~<size>~<unique>                        being filled; counts with its whole size
@@ -11,13 +11,11 @@
 import { hash } from 'node:crypto';
 import { closeSync, fstatSync, type Stats } from 'node:fs';
 import { algorithmOf, hexOf, type Digest } from '../../oci/digest.ts';
-import type { Stat } from '../driver.ts';
-import { open, orAbsent, read } from '../filesystem/calls.ts';
+import { blobBytesOf, fileBytesOf, readTrailer, type Trailer } from './trailer.ts';
+import { open, orAbsent } from '../filesystem/calls.ts';
 
-export const TRAILER_BYTES = 512;
 /** What a file takes at least, and is rounded up to. */
-const BLOCK_BYTES = 4096;
-const MAGIC = 'umbra-disk-1 ';
+const DISK_BLOCK_BYTES = 4096;
 const BLOB_NAME = /^sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})\.[0-9a-f]{16}$/;
 const FILLING_NAME = /^(sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})\.[0-9a-f]{16})~([0-9]{1,15})~[0-9A-Za-z_-]+$/;
 
@@ -29,10 +27,8 @@ export interface DiskEntry {
 }
 
 /** A whole blob, open for reading; the caller closes the descriptor. */
-export interface OpenEntry {
+export interface OpenEntry extends Trailer {
   readonly fd: number;
-  /** As the store said when it was filled. */
-  readonly stat: Stat;
   readonly stats: Stats;
 }
 
@@ -52,7 +48,12 @@ export function parseFillingName(name: string): { readonly name: string; readonl
 
 /** The room that a file of so many bytes takes. */
 export function roomOf(fileBytes: number): number {
-  return Math.ceil(fileBytes / BLOCK_BYTES) * BLOCK_BYTES;
+  return Math.ceil(fileBytes / DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES;
+}
+
+/** The room that a blob of so many bytes takes. */
+export function roomOfBlob(size: number): number {
+  return roomOf(fileBytesOf(size));
 }
 
 export class DiskPaths {
@@ -88,33 +89,14 @@ export class DiskPaths {
   }
 }
 
-/** Undefined: the store says more of the object than the trailer has room for. */
-export function encodeTrailer(digest: Digest, { size, modifiedMs, stamp }: Stat): Buffer | undefined {
-  const text = MAGIC + JSON.stringify({ digest, size, modifiedMs, stamp });
-  if (Buffer.byteLength(text) > TRAILER_BYTES) return undefined;
-  const trailer = Buffer.alloc(TRAILER_BYTES, '\n');
-  trailer.write(text);
-  return trailer;
-}
-
-/** What the trailer says, or undefined where it is none, or one of another blob or size. */
-export function parseTrailer(trailer: Buffer, digest: Digest, size: number): Stat | undefined {
-  const text = trailer.toString('utf8');
-  if (!text.startsWith(MAGIC)) return undefined;
-  try {
-    const said = JSON.parse(text.slice(MAGIC.length)) as Partial<Record<'digest' | 'size' | 'modifiedMs' | 'stamp', unknown>>;
-    if (said.digest !== digest || said.size !== size) return undefined;
-    if (typeof said.modifiedMs !== 'number' || typeof said.stamp !== 'string') return undefined;
-    return { size, modifiedMs: said.modifiedMs, stamp: said.stamp };
-  } catch {
-    return undefined;
-  }
-}
-
 /** What trailers said that were read before, by path: reading them again costs a turn in the thread pool. */
 export interface KnownTrailers {
-  get(path: string): { readonly inode: number; readonly stat: Stat } | undefined;
-  set(path: string, known: { readonly inode: number; readonly stat: Stat }): unknown;
+  get(path: string): KnownTrailer | undefined;
+  set(path: string, known: KnownTrailer): unknown;
+}
+
+export interface KnownTrailer extends Trailer {
+  readonly inode: number;
 }
 
 /**
@@ -127,21 +109,17 @@ export async function openEntry(path: string, digest: Digest, known?: KnownTrail
   let keep = false;
   try {
     const stats = fstatSync(fd); // in memory once it is open
-    const size = stats.size - TRAILER_BYTES;
-    if (!stats.isFile() || size < 0) return 'damaged';
+    const size = blobBytesOf(stats.size);
+    if (!stats.isFile() || size === undefined) return 'damaged';
     const before = known?.get(path);
-    const stat = before?.inode === stats.ino && before.stat.size === size ? before.stat : await readTrailer(fd, digest, size);
-    if (stat === undefined) return 'damaged';
-    known?.set(path, { inode: stats.ino, stat });
+    const same = before?.inode === stats.ino && before.stat.size === size;
+    const trailer = same ? before : await readTrailer(fd, digest, size);
+    if (trailer === undefined) return 'damaged';
+    const { stat, table } = trailer;
+    if (!same) known?.set(path, { inode: stats.ino, stat, table });
     keep = true;
-    return { fd, stat, stats };
+    return { fd, stats, stat, table };
   } finally {
     if (!keep) closeSync(fd);
   }
-}
-
-async function readTrailer(fd: number, digest: Digest, size: number): Promise<Stat | undefined> {
-  const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-  const { bytesRead } = await read(fd, trailer, 0, TRAILER_BYTES, size);
-  return bytesRead === TRAILER_BYTES ? parseTrailer(trailer, digest, size) : undefined;
 }

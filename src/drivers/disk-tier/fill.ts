@@ -6,8 +6,9 @@
 import { closeSync } from 'node:fs';
 import { algorithmOf, finishHash, newHash } from '../../oci/digest.ts';
 import type { Timers } from '../../workers/timers.ts';
-import { encodeTrailer, type DiskEntry, type DiskPaths } from './files.ts';
+import type { DiskEntry, DiskPaths } from './files.ts';
 import { SharedFile, Steps, type Growth } from './growth.ts';
+import { describable, encodeTrailer, textPosition } from './trailer.ts';
 import { DiskWriter } from './writer.ts';
 import { DriverError, type Source, type Stat } from '../driver.ts';
 import { failedWith, fsync, futimes, mkdir, open, rename, unlink, write } from '../filesystem/calls.ts';
@@ -19,6 +20,8 @@ const PATIENCE_MS = 5_000;
 const RECENT_BYTES = 1024 * 1024;
 /** A fill that nobody follows any more goes on where no more than this is missing, or no more than came already. */
 const SMALL_REST_BYTES = 16 * 1024 * 1024;
+
+const NOTHING = Buffer.alloc(0);
 
 /** The disk failed, not the store. */
 export class DiskFault extends Error {
@@ -52,8 +55,10 @@ export class DiskFill implements Growth {
   readonly #steps: Steps;
   readonly #aborting = new AbortController();
   #landed = 0;
-  /** Bytes of the file. */
+  /** Bytes that can be read from the file, and checked. */
   #written = 0;
+  /** Their sums. */
+  #table: Buffer = NOTHING;
   /** The chunks that came last, those that are not written yet among them. */
   readonly #recent: { readonly start: number; readonly bytes: Buffer }[] = [];
   #file: SharedFile | undefined;
@@ -84,7 +89,8 @@ export class DiskFill implements Growth {
     const recent = this.#recent.find(({ start, bytes }) => position >= start && position < start + bytes.length);
     if (recent !== undefined) return recent.bytes.subarray(position - recent.start, last - recent.start);
     // Whoever follows holds the file.
-    return this.#file === undefined ? NOTHING : await this.#file.chunk(position, Math.min(last, this.#written));
+    const blob = { key: this.#options.entry.key, size: this.stat.size, table: this.#table };
+    return this.#file === undefined ? NOTHING : await this.#file.chunk(blob, position, Math.min(last, this.#written));
   }
 
   follow(): void {
@@ -127,8 +133,7 @@ export class DiskFill implements Growth {
 
   async #fill(): Promise<FillOutcome> {
     const { entry, paths, unique } = this.#options;
-    const trailer = encodeTrailer(entry.digest, this.stat);
-    if (trailer === undefined) return 'failed';
+    if (!describable(entry.digest, this.stat)) return 'failed';
     const path = paths.fill(entry.name, this.stat.size, unique);
     const fd = await this.#create(path);
     this.#file = new SharedFile(fd);
@@ -137,7 +142,7 @@ export class DiskFill implements Growth {
     try {
       if (!(await onDisk(this.#options.makeRoom(path, this.stat.size)))) return 'abandoned';
       if (!(await this.#copy(fd))) return 'mismatch';
-      await onDisk(this.#place(fd, path, trailer));
+      await onDisk(this.#place(fd, path));
       placed = true;
       return 'stored';
     } finally {
@@ -162,7 +167,8 @@ export class DiskFill implements Growth {
     const algorithm = algorithmOf(entry.digest);
     const hash = newHash(algorithm);
     let received = 0;
-    const writer = new DiskWriter(fd, (bytes) => (this.#written = bytes));
+    const writer = new DiskWriter(fd, size, (bytes) => (this.#written = bytes));
+    this.#table = writer.table;
     try {
       for await (const chunk of source.stream({ start: 0, end: size - 1 }, { signal: this.#aborting.signal })) {
         received += chunk.length;
@@ -191,10 +197,11 @@ export class DiskFill implements Growth {
     this.#steps.step();
   }
 
-  async #place(fd: number, path: string, trailer: Buffer): Promise<void> {
+  async #place(fd: number, path: string): Promise<void> {
     const { entry, paths, syncs, nowMs } = this.#options;
     const { size } = this.stat;
-    for (let done = 0; done < trailer.length; ) done += (await write(fd, trailer, done, trailer.length - done, size + done)).bytesWritten;
+    const trailer = encodeTrailer(entry.digest, { stat: this.stat, table: this.#table });
+    for (let done = 0; done < trailer.length; ) done += (await write(fd, trailer, done, trailer.length - done, textPosition(size) + done)).bytesWritten;
     // The bytes are right, whether or not they can be kept.
     this.#landed = size;
     this.#steps.step();
@@ -215,8 +222,6 @@ export class DiskFill implements Growth {
     return new DriverError('retryable', `the store gave bytes for ${this.#options.entry.key} that do not have its digest`);
   }
 }
-
-const NOTHING = Buffer.alloc(0);
 
 async function onDisk<T>(call: Promise<T>): Promise<T> {
   try {

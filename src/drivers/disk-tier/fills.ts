@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { Timers } from '../../workers/timers.ts';
 import { DiskTrouble, type DiskEvents } from './events.ts';
 import { DiskFill, type FillOutcome } from './fill.ts';
-import { TRAILER_BYTES, type DiskEntry, type DiskPaths } from './files.ts';
+import { roomOfBlob, type DiskEntry, type DiskPaths } from './files.ts';
 import { otherFill } from './follow.ts';
 import type { Growth } from './growth.ts';
 import { DiskRoom } from './room.ts';
@@ -60,7 +60,7 @@ export class DiskFills {
   /** Is a blob of that size one to keep, now? One that takes more than half of the room would drive out all others. */
   worthwhile(size: number): boolean {
     if (this.#closed || this.#trouble.resting || this.#running.size >= MAX_FILLS) return false;
-    return size > 0 && 2 * (size + TRAILER_BYTES) <= this.#options.maxBytes;
+    return size > 0 && 2 * roomOfBlob(size) <= this.#options.maxBytes;
   }
 
   /** As `FindGrowth`, for a blob of that size. */

@@ -1,12 +1,15 @@
 /**
- * Following a fill of another process, through its file: what it wrote can be read as it grows, and when the trailer
- * stands behind the bytes their digest was right. Nothing is asked of that process, which may die at any time.
+ * Following a fill of another process, through its file: a block can be read when its sum stands, and when the trailer
+ * stands behind them their digest was right. Nothing is asked of that process, which may die at any time.
  */
 import fs from 'node:fs/promises';
 import { fstatSync } from 'node:fs';
 import type { Timers } from '../../workers/timers.ts';
-import { parseFillingName, parseTrailer, TRAILER_BYTES, type DiskEntry, type DiskPaths } from './files.ts';
+import { parseFillingName, type DiskEntry, type DiskPaths } from './files.ts';
+import type { Checked } from './checked.ts';
 import { SharedFile, Steps, type Growth } from './growth.ts';
+import { blocksOf, BLOCK_BYTES, SUM_BYTES } from './sums.ts';
+import { fileBytesOf, readTrailer, sumPosition } from './trailer.ts';
 import { open, orAbsent, stat } from '../filesystem/calls.ts';
 
 const LOOK_EVERY_MS = 20;
@@ -14,6 +17,9 @@ const LOOK_EVERY_MS = 20;
 const PATIENCE = 100;
 /** A fill that wrote nothing for longer is not followed. */
 const FRESH_MS = 10_000;
+/** Sums that are read at once: of 256 MiB. */
+const SUMS_BYTES = 4096 * SUM_BYTES;
+const NO_SUM = Buffer.alloc(SUM_BYTES);
 
 /** The fill of this blob that another process has under way; undefined where there is none. Leave it once to end with it. */
 export async function otherFill(paths: DiskPaths, entry: DiskEntry, timers: Timers): Promise<FollowedFill | undefined> {
@@ -35,6 +41,9 @@ export async function otherFill(paths: DiskPaths, entry: DiskEntry, timers: Time
 export class FollowedFill implements Growth {
   readonly #entry: DiskEntry;
   readonly #size: number;
+  readonly #blob: Checked;
+  /** How many sums were read, from the beginning. */
+  #sums = 0;
   readonly #file: SharedFile;
   readonly #steps: Steps;
   #landed = 0;
@@ -43,6 +52,7 @@ export class FollowedFill implements Growth {
     this.#file = new SharedFile(fd);
     this.#entry = entry;
     this.#size = size;
+    this.#blob = { key: entry.key, size, table: Buffer.alloc(blocksOf(size) * SUM_BYTES) };
     this.#steps = new Steps(timers);
   }
 
@@ -63,7 +73,7 @@ export class FollowedFill implements Growth {
   }
 
   async chunk(position: number, end: number): Promise<Buffer> {
-    return await this.#file.chunk(position, Math.min(end, this.#landed));
+    return await this.#file.chunk(this.#blob, position, Math.min(end, this.#landed));
   }
 
   follow(): void {
@@ -77,13 +87,23 @@ export class FollowedFill implements Growth {
   /** How much has landed by now. */
   async look(): Promise<number> {
     if (this.#landed === this.#size) return this.#landed;
-    const length = fstatSync(this.#file.fd).size;
-    this.#landed = Math.min(length, this.#size - 1);
-    if (length === this.#size + TRAILER_BYTES) {
-      const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-      const read = await this.#file.read(trailer, this.#size);
-      if (read === TRAILER_BYTES && parseTrailer(trailer, this.#entry.digest, this.#size) !== undefined) this.#landed = this.#size;
-    }
+    await this.#readSums();
+    this.#landed = Math.min(this.#sums * BLOCK_BYTES, this.#size - 1);
+    const whole = fstatSync(this.#file.fd).size === fileBytesOf(this.#size);
+    if (whole && (await readTrailer(this.#file.fd, this.#entry.digest, this.#size)) !== undefined) this.#landed = this.#size;
     return this.#landed;
+  }
+
+  async #readSums(): Promise<void> {
+    const { table } = this.#blob;
+    while (this.#sums < blocksOf(this.#size)) {
+      const start = this.#sums * SUM_BYTES;
+      const length = await this.#file.read(table.subarray(start, start + SUMS_BYTES), sumPosition(this.#size, this.#sums));
+      for (let at = start; at + SUM_BYTES <= start + length; at += SUM_BYTES) {
+        if (table.subarray(at, at + SUM_BYTES).equals(NO_SUM)) return;
+        this.#sums++;
+      }
+      if (length < SUMS_BYTES) return;
+    }
   }
 }

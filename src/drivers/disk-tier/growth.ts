@@ -1,9 +1,11 @@
 /** What readers follow while a blob comes to the disk, be it this process that fills or another one. */
 import { closeSync } from 'node:fs';
 import type { Timers } from '../../workers/timers.ts';
+import { readChecked, type Checked, type ReadFile } from './checked.ts';
+import { BLOCK_BYTES } from './sums.ts';
 import { read } from '../filesystem/calls.ts';
 
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 4 * BLOCK_BYTES;
 
 export interface Growth {
   /** How many bytes, from the beginning, may be read. The last one only when the digest was right. */
@@ -16,7 +18,7 @@ export interface Growth {
   reach(position: number, signal: AbortSignal | undefined): Promise<number | undefined>;
   /**
    * Bytes that landed, from `position` to `end` (exclusive) or fewer, at least one. They are shared: nobody may change
-   * them. Rejects, or is empty, where the disk does not give them.
+   * them. Rejects, or is empty, where the disk does not give them, or gives others.
    */
   chunk(position: number, end: number): Promise<Buffer>;
   /** Whoever follows says so, and leaves. */
@@ -43,14 +45,12 @@ export class SharedFile {
     if (this.#holders === 0) closeSync(this.fd);
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
-    return (await read(this.fd, into, 0, into.length, position)).bytesRead;
-  }
+  readonly read: ReadFile = async (into, position) => (await read(this.fd, into, 0, into.length, position)).bytesRead;
 
-  /** As `Growth.chunk`. */
-  async chunk(position: number, end: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(CHUNK_BYTES, end - position)));
-    return bytes.subarray(0, await this.read(bytes, position));
+  /** As `Growth.chunk`; of bytes whose blocks stand in the file, and have their sums. */
+  async chunk(blob: Checked, position: number, end: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(CHUNK_BYTES - (position % BLOCK_BYTES), end - position)));
+    return bytes.subarray(0, await readChecked(blob, this.read, bytes, position));
   }
 }
 

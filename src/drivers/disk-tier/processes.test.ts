@@ -8,7 +8,7 @@ import { createInterface, type Interface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOfData, keys, type Generation } from '../../content/keys.ts';
 import { digestOf } from '../../oci/digest.ts';
-import { TRAILER_BYTES } from './files.ts';
+import { blobBytesOf, fileBytesOf } from './trailer.ts';
 import { blobOf, MiB, readBlob } from './disk-tier.fixture.ts';
 import { diskTier, type DiskTier } from './disk-tier.ts';
 import type { Timers } from '../../workers/timers.ts';
@@ -103,7 +103,7 @@ describe('processes over one disk', { timeout: 60_000 }, () => {
     for (const entry of await readdir(join(disk, 'v1/blobs'), { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue;
       const held = await readFile(join(entry.parentPath, entry.name));
-      expect(entry.name.startsWith(digestOf(held.subarray(0, -TRAILER_BYTES)).replace(':', '-'))).toBe(true);
+      expect(entry.name.startsWith(digestOf(held.subarray(0, blobBytesOf(held.length))).replace(':', '-'))).toBe(true);
       bytes += held.length;
     }
     return bytes;
@@ -171,7 +171,7 @@ describe('processes over one disk', { timeout: 60_000 }, () => {
     expect((await readBlob(later, key))?.equals(bytes?.bytes ?? Buffer.alloc(0))).toBe(true);
     await later.idle();
     expect(await readdir(join(disk, 'v1/filling'))).toEqual([]);
-    expect(await verified()).toBe((bytes?.size ?? 0) + TRAILER_BYTES);
+    expect(await verified()).toBe(fileBytesOf(bytes?.size ?? 0));
   });
 
   test('ones that are killed at any moment leave whole blobs only', async () => {

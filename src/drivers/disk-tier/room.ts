@@ -5,7 +5,7 @@
  */
 import { statSync } from 'node:fs';
 import fs from 'node:fs/promises';
-import { roomOf, TRAILER_BYTES, type DiskPaths } from './files.ts';
+import { roomOfBlob, type DiskPaths } from './files.ts';
 import type { DiskEvents } from './events.ts';
 import { DiskUsage } from './usage.ts';
 import { failedWith, ifThere, mkdir, orAbsent, stat, unlink } from '../filesystem/calls.ts';
@@ -66,7 +66,7 @@ export class DiskRoom {
    * removed. Rejects where the disk has none.
    */
   async make(file: string, size: number): Promise<boolean> {
-    const needed = roomOf(size + TRAILER_BYTES);
+    const needed = roomOfBlob(size);
     const believed = this.#believed;
     if (believed !== undefined && this.#nowMs() < believed.untilMs && believed.bytes + needed <= PLENTY * believed.limit) {
       believed.bytes += needed;

@@ -1,11 +1,12 @@
 /** Looks a second time at what is on the disk: hashes one blob after the other, slowly, in the background. */
 import { closeSync } from 'node:fs';
-import { algorithmOf } from '../../oci/digest.ts';
+import { algorithmOf, finishHash, newHash, type Algorithm, type Digest } from '../../oci/digest.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { openEntry, type DiskEntry, type DiskPaths } from './files.ts';
-import { digestOfFile } from './proofs.ts';
+import { read } from '../filesystem/calls.ts';
 
-/** Between two pieces of 256 KiB: 32 MiB a second at most. */
+const PIECE_BYTES = 256 * 1024;
+/** Between two pieces: 32 MiB a second at most. */
 const PAUSE_MS = 8;
 
 export interface ScrubOptions {
@@ -68,4 +69,18 @@ export class DiskScrub {
     this.#wake = undefined;
     if (this.#closed) throw new Error('the disk tier is closed');
   }
+}
+
+/** The digest of the first `size` bytes; undefined where the file ends before. @param pace awaited after each piece; ends it by throwing */
+async function digestOfFile(fd: number, size: number, algorithm: Algorithm, pace: () => Promise<void>): Promise<Digest | undefined> {
+  const hash = newHash(algorithm);
+  const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, size));
+  for (let position = 0; position < size; ) {
+    const { bytesRead } = await read(fd, piece, 0, Math.min(piece.length, size - position), position);
+    if (bytesRead === 0) return undefined;
+    hash.update(piece.subarray(0, bytesRead));
+    position += bytesRead;
+    await pace();
+  }
+  return finishHash(algorithm, hash);
 }

@@ -6,7 +6,7 @@
 import fs from 'node:fs/promises';
 import { statSync } from 'node:fs';
 import { failedWith, ifThere, orAbsent, rename, stat, statNow, unlink } from '../filesystem/calls.ts';
-import { isBlobName, parseFillingName, roomOf, TRAILER_BYTES, type DiskPaths } from './files.ts';
+import { isBlobName, parseFillingName, roomOf, roomOfBlob, type DiskPaths } from './files.ts';
 
 const SHARDS: readonly string[] = Array.from({ length: 256 }, (_, index) => index.toString(16).padStart(2, '0'));
 /** Two changes within so long may leave one modification time: clocks of filesystems stand still for milliseconds. */
@@ -140,8 +140,8 @@ export class DiskUsage {
       }
       const fill = parseFillingName(file);
       if (fill === undefined) continue;
-      filling += roomOf(fill.size + TRAILER_BYTES);
-      unwritten += Math.max(0, fill.size - stats.size);
+      filling += roomOfBlob(fill.size);
+      unwritten += Math.max(0, fill.size - 512 * stats.blocks); // it has holes: its last sums may stand already, and bytes before them not
     }
     return { filling, unwritten };
   }
