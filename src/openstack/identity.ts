@@ -1,30 +1,102 @@
 /** Logging in to Keystone v3: what is asked, what the answer says, what a refusal means and how to mend it. */
-import { describeAuth, secretOf, type OpenStackAuth, type Qualified, type Reference } from './auth.ts';
+import { describeAuth, secretOf, type Hidden, type OpenStackAuth, type Qualified, type Reference } from './auth.ts';
 import type { Service } from './catalogue.ts';
 import type { MakeFailure } from './failure.ts';
 import type { Wire, WireAnswer } from './wire.ts';
 
-export interface Grant {
+export interface Named {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface TokenHolder {
+  readonly user: Named | undefined;
+  /** Of the scope: one of them, or neither. */
+  readonly project: Named | undefined;
+  readonly domain: Named | undefined;
+  /** Names. */
+  readonly roles: readonly string[];
+  /** How they logged in. */
+  readonly methods: readonly string[];
+  readonly catalogue: readonly Service[];
+}
+
+export interface Grant extends TokenHolder {
   readonly token: string;
   /** How long the token holds from when it was asked for, by the clock of who gave it; undefined: not told. */
   readonly lifetimeMs: number | undefined;
-  readonly catalogue: readonly Service[];
 }
 
 export type KeystoneAuth = Exclude<OpenStackAuth, { readonly kind: 'tempauth' }>;
 
 /** Rejects with a failure in words, or with the signal's reason. */
 export async function keystoneToken(auth: KeystoneAuth, wire: Wire, failed: MakeFailure, signal: AbortSignal): Promise<Grant> {
-  const url = `${identityUrl(auth.url)}/auth/tokens`;
+  const login = { url: auth.url, request: requestOf(auth), who: describeAuth(auth), secret: secretOf(auth), mending: MENDING[auth.kind] };
+  return await granted(login, wire, failed, signal);
+}
+
+/** An administrator of a domain. */
+export interface DomainAuth {
+  readonly url: string;
+  /** In the domain that is administered. */
+  readonly user: string;
+  readonly domain: Reference;
+  readonly password: Hidden;
+}
+
+/** A token for a domain, with whose role there users are made. Rejects as `keystoneToken`. */
+export async function domainToken({ url, user, domain, password }: DomainAuth, wire: Wire, failed: MakeFailure, signal: AbortSignal): Promise<Grant> {
+  const where = 'id' in domain ? `with id ${domain.id}` : JSON.stringify(domain.name);
+  const login = {
+    url, secret: password, who: `user ${JSON.stringify(user)} on its domain ${where}`,
+    request: { identity: passwordOf({ user: { name: user, domain }, password }), scope: { domain: reference(domain) } },
+    mending: 'the user name, the domain or the password is wrong, the user is disabled, or it has no role on that domain: give it the role admin there',
+  };
+  return await granted(login, wire, failed, signal);
+}
+
+/** As a user without any scope: it sees what belongs to itself. Rejects as `keystoneToken`. */
+export async function unscopedToken(auth: { readonly url: string; readonly userId: string; readonly password: Hidden }, wire: Wire, failed: MakeFailure, signal: AbortSignal): Promise<Grant> {
+  const user = { id: auth.userId };
+  const login = { url: auth.url, secret: auth.password, who: `user with id ${auth.userId}`, request: { identity: passwordOf({ user, password: auth.password }), scope: 'unscoped' }, mending: 'the password is wrong, or the user is disabled' };
+  return await granted(login, wire, failed, signal);
+}
+
+interface Login {
+  /** Of Keystone. */
+  readonly url: string;
+  readonly request: object;
+  /** In messages. */
+  readonly who: string;
+  readonly secret: Hidden;
+  readonly mending: string;
+}
+
+async function granted(login: Login, wire: Wire, failed: MakeFailure, signal: AbortSignal): Promise<Grant> {
+  const url = `${identityUrl(login.url)}/auth/tokens`;
   const headers = { 'content-type': 'application/json', accept: 'application/json' };
-  const answer = await wire.send({ method: 'POST', url, headers, body: JSON.stringify({ auth: requestOf(auth) }) }, signal);
-  if (answer.status !== 201 && answer.status !== 200) throw refusal(auth, url, answer, failed);
+  const answer = await wire.send({ method: 'POST', url, headers, body: JSON.stringify({ auth: login.request }) }, signal);
+  if (answer.status !== 201 && answer.status !== 200) throw refusal(login, url, answer, failed);
   const token = answer.header('x-subject-token');
   const body = parsed(answer.text);
   if (token === undefined || body?.token === undefined)
     throw failed('permanent', `${url} answered ${answer.status}, but not as Keystone does (${token === undefined ? 'no X-Subject-Token' : 'no token in the body'}); expected the URL of Keystone in auth.url`);
-  const { expires_at: expires, issued_at: issued, catalog } = body.token;
-  return { token, lifetimeMs: lifetimeMs(expires, issued, answer.header('date')), catalogue: services(catalog) };
+  const { expires_at: expires, issued_at: issued } = body.token;
+  return { token, lifetimeMs: lifetimeMs(expires, issued, answer.header('date')), ...holderOf(body.token) };
+}
+
+/** Whose token that is, as Keystone told: of `token` of its answer. */
+export function holderOf(token: NonNullable<Body['token']>): TokenHolder {
+  const { user, project, domain, roles, methods, catalog } = token;
+  return {
+    user: namedOf(user), project: namedOf(project), domain: namedOf(domain), catalogue: services(catalog),
+    roles: records(roles).map(({ name }) => String(name)), methods: Array.isArray(methods) ? methods.map(String) : [],
+  };
+}
+
+function namedOf(value: unknown): Named | undefined {
+  const [record] = records([value]);
+  return record === undefined ? undefined : { id: String(record['id']), name: String(record['name']) };
 }
 
 /** With /v3, whether it was written or not. */
@@ -71,8 +143,11 @@ function instant(text: unknown): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
-interface Body {
-  readonly token?: { readonly expires_at?: unknown; readonly issued_at?: unknown; readonly catalog?: unknown };
+export interface Body {
+  readonly token?: {
+    readonly expires_at?: unknown; readonly issued_at?: unknown; readonly catalog?: unknown; readonly user?: unknown;
+    readonly project?: unknown; readonly domain?: unknown; readonly roles?: unknown; readonly methods?: unknown;
+  };
   readonly error?: { readonly message?: unknown };
 }
 
@@ -97,13 +172,12 @@ function records(value: unknown): readonly Readonly<Record<string, unknown>>[] {
   return Array.isArray(value) ? value.filter((item): item is Record<string, unknown> => typeof item === 'object' && item !== null) : [];
 }
 
-function refusal(auth: KeystoneAuth, url: string, answer: WireAnswer, failed: MakeFailure): Error {
+function refusal({ who, secret, mending }: Login, url: string, answer: WireAnswer, failed: MakeFailure): Error {
   const { status } = answer;
-  const said = saidBy(answer, secretOf(auth).reveal());
-  const who = describeAuth(auth);
+  const said = saidBy(answer, secret.reveal());
   const refused = `Keystone at ${url} refused ${who} (${status}${said})`;
   // Keystone 22 answers 404 for an application credential that it does not have (any more).
-  if (status === 401 || (status === 404 && said.includes('Could not find'))) return failed('permanent', `${refused}: ${MENDING[auth.kind]}`);
+  if (status === 401 || (status === 404 && said.includes('Could not find'))) return failed('permanent', `${refused}: ${mending}`);
   if (status === 403) return failed('permanent', `${refused}: it may not have a token; ask whoever runs this Keystone`);
   if (status === 408 || status === 429) return failed('retryable', `Keystone at ${url} is busy (${status})`, { answered: true, retryAfterMs: retryAfterMs(answer) });
   if (status >= 500) return failed('retryable', `Keystone at ${url} fails (${status}${said})`, { retryAfterMs: retryAfterMs(answer) });

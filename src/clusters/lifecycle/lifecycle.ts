@@ -9,7 +9,7 @@
  * - rotate, and enabling the registry of a cluster that has none: `UPDATE_IN_PROGRESS` and the caller's token. Becomes
  *   `UPDATE_COMPLETE` with `generation` one higher, or `UPDATE_FAILED`, where the old credential goes on working.
  *   With `registry_enabled` 0 instead the credentials are removed.
- * - delete: `DELETE_IN_PROGRESS` and the caller's token. The row goes, with its nodes, tokens and secrets; or
+ * - delete: `DELETE_IN_PROGRESS` and the caller's token. The row goes, with its secrets (nodes' rows stay, and tell nodes); or
  *   `DELETE_FAILED` with the reason, tried again with backoff, and at once when it is set to `DELETE_IN_PROGRESS` again.
  *   With the label `registry_purge` (in `settings.purge`) the containers go too.
  *

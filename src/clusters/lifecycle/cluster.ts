@@ -1,0 +1,131 @@
+/** A cluster's row as its life changes it: every change is on condition that the status is still the one that was acted on. */
+import { sql } from 'kysely';
+import type { ClusterDatabase } from '../database/database.ts';
+import type { SealedSecrets, Writer } from '../database/sealed.ts';
+import type { ClusterStatus, RegistrySettings } from '../words.ts';
+import { CALLER_TOKEN, clusterOwner, generationOwner, type Remote, type Subject } from '../credentials/credential.ts';
+
+export interface ClusterRow extends Subject {
+  readonly status: ClusterStatus;
+  readonly isEnabled: boolean;
+  readonly generation: number;
+}
+
+export interface CredentialRow {
+  readonly generation: number;
+  readonly state: 'creating' | 'active' | 'retiring';
+  readonly createdMs: number;
+  readonly remote: Remote;
+}
+
+export interface ClusterRows {
+  find(uuid: string): Promise<ClusterRow | undefined>;
+  credentials(uuid: string): Promise<readonly CredentialRow[]>;
+  /** A generation is begun. */
+  begin(cluster: ClusterRow, generation: number): Promise<void>;
+  /** It is what nodes are to have now; those before go when nodes have it. False: the row was changed meanwhile. */
+  complete(cluster: ClusterRow, generation: number, remote: Remote, status: ClusterStatus): Promise<boolean>;
+  /** False: the row was changed meanwhile. */
+  setStatus(cluster: ClusterRow, status: ClusterStatus, reason: string | null, more?: { readonly generation?: number; readonly registry_status?: string | null }): Promise<boolean>;
+  /** Nothing of that generation is left elsewhere. */
+  forget(uuid: string, generation: number): Promise<void>;
+  /** The cluster, and all that is kept for it; nodes' rows stay, so that nodes learn of it. */
+  remove(cluster: ClusterRow): Promise<boolean>;
+  /** Whether no node has an older credential than that. */
+  allNodesHave(uuid: string, generation: number): Promise<boolean>;
+  dropCallerToken(uuid: string): Promise<void>;
+  /** Not to be tried again before: the wait doubles, unless it is given. */
+  putOff(uuid: string, random: () => number, fixedMs?: number): Promise<void>;
+  /** Uuids of clusters with something to do now. */
+  due(limit: number): Promise<readonly string[]>;
+}
+
+const FIRST_WAIT_MS = 10_000;
+const LONGEST_WAIT_MS = 3_600_000;
+const RETRY = 'retry';
+/** Of rows of ours that are no thing elsewhere. */
+const NO_GENERATION = -1;
+
+export function clusterRows(database: ClusterDatabase, secrets: SealedSecrets): ClusterRows {
+  const { db, nowMs } = database;
+
+  const setStatus = async (writer: Writer, cluster: ClusterRow, values: { readonly status: ClusterStatus; readonly status_reason: string | null; readonly generation?: number; readonly registry_status?: string | null }): Promise<boolean> => {
+    const { numUpdatedRows } = await writer.updateTable('clusters').set({ ...values, updated_ms: nowMs }).where('uuid', '=', cluster.uuid).where('status', '=', cluster.status).executeTakeFirst();
+    return numUpdatedRows > 0n;
+  };
+
+  return {
+    async find(uuid) {
+      const row = await db.selectFrom('clusters').selectAll().where('uuid', '=', uuid).executeTakeFirst();
+      if (row === undefined) return undefined;
+      return { uuid, projectId: row.project_id, settings: JSON.parse(row.settings) as RegistrySettings /* checked by the API */, status: row.status, isEnabled: row.registry_enabled === 1, generation: row.generation };
+    },
+    async credentials(uuid) {
+      const rows = await db.selectFrom('credentials').selectAll().where('cluster_uuid', '=', uuid).orderBy('generation').execute();
+      return rows.map((row) => ({ generation: row.generation, state: row.state, createdMs: row.created_ms, remote: JSON.parse(row.remote) as Remote /* written below */ }));
+    },
+    async begin({ uuid, settings }, generation) {
+      await db.insertInto('credentials').values({ cluster_uuid: uuid, generation, mode: settings.credentialMode, state: 'creating', remote: '{}', created_ms: nowMs })
+        .onConflict((conflict) => conflict.columns(['cluster_uuid', 'generation']).doNothing()).execute();
+    },
+    async complete(cluster, generation, remote, status) {
+      return await db.transaction().execute(async (transaction) => {
+        if (!(await setStatus(transaction, cluster, { status, status_reason: null, generation, registry_status: 'ACTIVE' }))) return false;
+        await transaction.updateTable('credentials').set({ state: 'retiring' }).where('cluster_uuid', '=', cluster.uuid).where('generation', '<', generation).execute();
+        await transaction.updateTable('credentials').set({ state: 'active', remote: JSON.stringify(remote), created_ms: nowMs }).where('cluster_uuid', '=', cluster.uuid).where('generation', '=', generation).execute();
+        await secrets.remove(transaction, { owner: clusterOwner(cluster.uuid), kind: CALLER_TOKEN });
+        await transaction.deleteFrom('intents').where('cluster_uuid', '=', cluster.uuid).where('generation', '=', NO_GENERATION).execute();
+        return true;
+      });
+    },
+    setStatus: async (cluster, status, reason, more = {}) => await setStatus(db, cluster, { status, status_reason: reason, ...more }),
+    async forget(uuid, generation) {
+      await db.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('credentials').where('cluster_uuid', '=', uuid).where('generation', '=', generation).execute();
+        await secrets.remove(transaction, { owner: generationOwner(uuid, generation) });
+      });
+    },
+    async remove(cluster) {
+      const { uuid } = cluster;
+      return await db.transaction().execute(async (transaction) => {
+        const { numDeletedRows } = await transaction.deleteFrom('clusters').where('uuid', '=', uuid).where('status', '=', cluster.status).executeTakeFirst();
+        if (numDeletedRows === 0n) return false;
+        for (const table of ['credentials', 'intents'] as const) await transaction.deleteFrom(table).where('cluster_uuid', '=', uuid).execute();
+        await secrets.remove(transaction, { owner: clusterOwner(uuid) });
+        await secrets.remove(transaction, { prefix: `${clusterOwner(uuid)}/` });
+        return true;
+      });
+    },
+    async allNodesHave(uuid, generation) {
+      return (await db.selectFrom('nodes').select('id').where('cluster_uuid', '=', uuid).where('generation', '<', generation).limit(1).executeTakeFirst()) === undefined;
+    },
+    async dropCallerToken(uuid) {
+      await secrets.remove(db, { owner: clusterOwner(uuid), kind: CALLER_TOKEN });
+    },
+    async putOff(uuid, random, fixedMs) {
+      const known = await db.selectFrom('intents').select('detail').where('cluster_uuid', '=', uuid).where('generation', '=', NO_GENERATION).where('step', '=', RETRY).executeTakeFirst();
+      const attempts = Number(known?.detail ?? 0) + (fixedMs === undefined ? 1 : 0);
+      const waitMs = fixedMs ?? Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (attempts - 1)) * (0.75 + random() / 2);
+      const values = { detail: String(attempts), created_ms: sql<number>`${nowMs} + cast(${Math.round(waitMs)} as bigint)` };
+      await db.insertInto('intents').values({ cluster_uuid: uuid, generation: NO_GENERATION, step: RETRY, state: 'intended', ...values })
+        .onConflict((conflict) => conflict.columns(['cluster_uuid', 'generation', 'step']).doUpdateSet(values)).execute();
+    },
+    async due(limit) {
+      const rows = await db.selectFrom('clusters')
+        .leftJoin('intents', (join) => join.onRef('intents.cluster_uuid', '=', 'clusters.uuid').on('intents.generation', '=', NO_GENERATION).on('intents.step', '=', RETRY))
+        .select(['clusters.uuid', 'clusters.id'])
+        .where((where) => where.or([
+          where('clusters.status', 'in', ['CREATE_IN_PROGRESS', 'UPDATE_IN_PROGRESS', 'DELETE_IN_PROGRESS']),
+          where.and([
+            where.or([where('intents.created_ms', 'is', null), where('intents.created_ms', '<=', nowMs)]),
+            where.or([
+              where('clusters.status', '=', 'DELETE_FAILED'),
+              where.exists(where.selectFrom('credentials').select('credentials.generation').whereRef('credentials.cluster_uuid', '=', 'clusters.uuid').where('credentials.state', 'in', ['creating', 'retiring'])),
+            ]),
+          ]),
+        ]))
+        .orderBy('clusters.id').limit(limit).execute();
+      return rows.map(({ uuid }) => uuid);
+    },
+  };
+}
