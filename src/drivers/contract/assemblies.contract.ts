@@ -449,13 +449,18 @@ export function assembliesContract(makeStore: () => Promise<ContractStore>): voi
       const nowMs = (await driver.clock?.()) ?? Date.now();
       await other.assemblies.sweep?.({ beforeMs: nowMs - 3_600_000, inUse });
       expect((await wholeOf(driver.assemblies.open(orphan)))?.equals(bytes)).toBe(true);
-      await other.assemblies.sweep?.({ beforeMs: nowMs + 3_600_000, inUse });
+      let left: boolean;
+      do {
+        await other.assemblies.sweep?.({ beforeMs: nowMs + 3_600_000, inUse });
+        left = (await driver.assemblies.open(orphan)) !== undefined || !asked.includes('uploads/session');
+      } while (left && subject.listings === 'lag'); // a later sweep finds what a listing did not have yet
       expect(asked).toContain('uploads/session');
       expect(await driver.assemblies.open(orphan)).toBeUndefined();
       expect((await wholeOf(driver.assemblies.open(inSession)))?.equals(bytes)).toBe(true);
       expect((await wholeOf(driver.open('blobs/completed')))?.equals(bytes)).toBe(true);
       await expectKeys('blobs/completed');
-      expect(await driver.assemblies.sweep?.({ beforeMs: nowMs + 3_600_000, inUse })).toEqual({ removed: 0 });
+      const again = await driver.assemblies.sweep?.({ beforeMs: nowMs + 3_600_000, inUse });
+      if (subject.listings === 'fresh') expect(again).toEqual({ removed: 0 });
       // Twice is once: a finisher may be asked again after a sweep.
       await driver.assemblies.complete(inSession, 'blobs/session');
       expect((await wholeOf(other.open('blobs/session')))?.equals(bytes)).toBe(true);
