@@ -66,7 +66,7 @@ export interface RenewRequest {
   readonly lastError: string | null;
   /** Of the cache; null where there is none. */
   readonly disk: { readonly usedBytes: number; readonly maxBytes: number } | null;
-  /** That the node has. */
+  /** Of the credential that the node has; 0: it has none. */
   readonly generation: number;
 }
 
@@ -115,7 +115,7 @@ const renewRequest = v.object({
   role,
   lastError: v.nullable(line(MAX_ERROR_LENGTH)),
   disk: v.nullable(v.object({ usedBytes: count(0), maxBytes: count(0) }, 'expected a map')),
-  generation,
+  generation: count(0),
 }, 'expected a map');
 const renewAnswer = v.object({ generation, renewSeconds, credential: v.optional(credential), pushUser: v.optional(pushUser) }, 'expected a map');
 

@@ -82,13 +82,29 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
   closing.push(measureProcess(metrics.exposition, nowMs()));
 
+  const condition: NodeCondition = { lastError: undefined, usedBytes: 0, probe: async () => undefined };
+  // Before the stores: on its first start a node gets what opens them.
+  if (config.node !== undefined) closing.push(await startNode(config, config.node, condition, deps));
+
   const views = configuredViews(config.views.define);
   const toStorage: StorageDeps = {
     nowMs, timers,
     threads: poolThreads(deps.env),
     memoryBytes: Math.floor(memory * SEGMENT_SHARE),
-    report: ({ kind, ...fields }) => log.warn(fields, `storage: ${kind}`),
-    diskCounts: (root) => metrics.disk(root),
+    report: ({ kind, ...fields }) => {
+      log.warn(fields, `storage: ${kind}`);
+      if (kind !== 'retry' && typeof fields['error'] === 'string') condition.lastError = fields['error'];
+    },
+    diskCounts: (root) => {
+      const counts = metrics.disk(root);
+      return {
+        count: (what) => counts.count(what),
+        used: (bytes) => {
+          condition.usedBytes = bytes;
+          counts.used(bytes);
+        },
+      };
+    },
   };
   const open = async (storage: StorageConfig, check: typeof readable): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);
@@ -101,6 +117,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   // A node that has a cache of its own may be one that must not write images.
   const checkImages = config.upstreamStorage === undefined ? writable : readable;
   const images = await open(config.storage, checkImages);
+  condition.probe = (signal) => checkImages(images.driver, { signal });
   const stores = config.upstreamStorage === undefined ? oneStore(images) : storesWithCache(images, await open(config.upstreamStorage, writable), views.upstream.uid);
   group.subscribe('forget', (key) => {
     for (const { content: held } of stores.all) held.forget(key as string); // what `tell` broadcasts
@@ -176,6 +193,33 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   closing.push(() => health.drain());
   log.debug({ version: VERSION, node: process.version, addresses }, 'serving');
   return addresses;
+}
+
+/** How a node of a cluster is, gathered for whom it tells. */
+interface NodeCondition {
+  /** Since it was last told. */
+  lastError: string | undefined;
+  usedBytes: number;
+  probe: (signal: AbortSignal) => Promise<unknown>;
+}
+
+/** How long a store may take to say how it is. */
+const PROBE_MS = 20_000;
+
+/** Gives what closes it. Loaded only on nodes of clusters. */
+async function startNode({ storage }: Config, node: NonNullable<Config['node']>, condition: NodeCondition, { group, timers, log }: ServerDeps): Promise<() => Promise<void>> {
+  const module = await import('./node/node.ts');
+  const disk = 'disk' in storage ? storage.disk : undefined;
+  const member = await module.startNode(node, {
+    group, timers, log, random: Math.random, version: VERSION,
+    condition: async () => {
+      const { lastError } = condition;
+      condition.lastError = undefined;
+      const error = await condition.probe(AbortSignal.timeout(PROBE_MS)).then(() => lastError, (reason: unknown) => (reason instanceof Error ? reason.message : String(reason)));
+      return { error, disk: disk === undefined ? null : { usedBytes: condition.usedBytes, maxBytes: disk.maxBytes } };
+    },
+  });
+  return () => member.close();
 }
 
 const NO_REDIRECTS: Redirects = { of: async () => undefined };

@@ -248,6 +248,21 @@ export interface ClustersConfig {
   readonly adopt: { readonly magnumUrl: string; readonly intervalMs: number } | undefined;
 }
 
+/** A registry on a node of a cluster. */
+export interface NodeConfig {
+  /** The cluster service, without a trailing slash. */
+  readonly clusters: string;
+  /** PEM text of extra authorities. */
+  readonly ca: string | undefined;
+  /** Read when it is needed. */
+  readonly tokenFile: string;
+  /** The folder of what the node has of the service. */
+  readonly state: string;
+  readonly role: 'master' | 'worker';
+  /** Undefined: that of the machine. */
+  readonly name: string | undefined;
+}
+
 export interface Config {
   /** Resolved: at least 1; memory storage always 1. */
   readonly workers: number;
@@ -294,4 +309,6 @@ export interface Config {
   };
   /** Undefined: the cluster service does not run. */
   readonly clusters: ClustersConfig | undefined;
+  /** Undefined: this is no node of a cluster. */
+  readonly node: NodeConfig | undefined;
 }

@@ -69,6 +69,7 @@ clusters:
   defaults: { credentialMode: trust, write: none, port: 5001, upstreams: [docker.io], fallback: none }
   programs: programs
   adopt: { magnumUrl: "https://magnum.example.org/", interval: 5m }
+node: { clusters: "https://cloud.example.org/clusters/", ca: ca.pem, tokenFile: secret, state: state, role: master, name: node-1 }
 `;
 /** A store of each kind, in turn. */
 const STORES = [

@@ -87,6 +87,7 @@ export function inWords({
   auth,
   limits,
   clusters,
+  node,
 }: Config): Words {
   return {
     workers,
@@ -153,6 +154,7 @@ export function inWords({
       drain: formatDuration(limits.drainMs),
     },
     clusters: clusters && clustersInWords(clusters),
+    node: node && { ...node },
   };
 }
 

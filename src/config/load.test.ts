@@ -92,6 +92,7 @@ describe('without a file', () => {
       auth: { configured: false, keyFile: join(cwd, 'umbra-data.key'), secret: undefined, anonymous: 'push', users: [], htpasswd: undefined, rules: [], oidc: [], keystone: undefined },
       limits: { memoryBytes: 128 * 2 ** 20, manifestBytes: 4 * 2 ** 20, blobBytes: 64 * 2 ** 30, uploadsMs: 86_400_000, stallMs: 60_000, drainMs: 30_000 },
       clusters: undefined,
+      node: undefined,
     } satisfies Record<keyof Config, unknown>);
   });
 

@@ -134,7 +134,7 @@ function interpret(document: ParsedDocument, file: string | undefined, machine: 
 
   // What can be said of the parts that are sound is said at once, too.
   // Parts without a default are known, too.
-  const defaults: Settings = { upstreamStorage: undefined, coordination: undefined, proxyCa: undefined, tagExpiry: undefined, clusters: undefined, ...v.parse(SETTINGS, {}) };
+  const defaults: Settings = { upstreamStorage: undefined, coordination: undefined, proxyCa: undefined, tagExpiry: undefined, clusters: undefined, node: undefined, ...v.parse(SETTINGS, {}) };
   const broken = brokenParts([...faults.map(({ path }) => path), ...paths], value as object, defaults);
   if (broken === 'all') problems.throwAny();
   const isBroken = (part: unknown): boolean => broken === 'all' || broken.has(part);

@@ -12,6 +12,7 @@ import { NamedFiles } from './named-files.ts';
 import { formatPath } from './problem.ts';
 import type { Path } from './problem.ts';
 import type { KeystoneSettings, ListenerSettings, Settings, StorageSettings, UpstreamSettings, UserSettings } from './settings.ts';
+import { pushUsersFile, resolveNode } from './node-schema.ts';
 import { resolveClusters } from './resolve-clusters.ts';
 import { resolveStorage } from './resolve-storage.ts';
 import type { Elsewhere, Given } from './resolve-storage.ts';
@@ -53,6 +54,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
   const keyFile = files.path(auth.keyFile);
   const proxyCa = resolveProxyCa(settings.proxyCa, keyFile, files);
   const configured = authConfigured(auth);
+  const node = settings.node && resolveNode(settings.node, files);
 
   checkListeners(settings, report);
   checkViews(settings, report);
@@ -97,7 +99,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
         checkUser(['auth', 'users', i], user, all.slice(0, i), report);
         return resolveUser(user, ['auth', 'users', i], files);
       }),
-      htpasswd: files.readable(auth.htpasswd, ['auth', 'htpasswd']),
+      htpasswd: resolveHtpasswd(auth, node, files),
       rules: (auth.rules ?? []).map(({ who, names, views: where, may }) => ({ who, names, views: where, may })),
       oidc: (auth.oidc ?? []).map(({ issuer, audience, ca, rules }, i) => ({
         issuer, audience,
@@ -115,6 +117,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       drainMs: limits.drain,
     },
     clusters: settings.clusters && resolveClusters(settings.clusters, settings, files, report),
+    node,
   };
   return { config, contents: files.contents, elsewhere, notes: notesOf(settings, machine, { configured, alone }) };
 }
@@ -144,6 +147,13 @@ function resolveCoordination(coordination: Settings['coordination'], files: Name
 function resolveSecret({ secret, secretFile }: Settings['auth'], files: NamedFiles, report: Report): Secret | undefined {
   if (secret !== undefined && secretFile !== undefined) report(['auth', 'secretFile'], 'expected secret or secretFile, got both');
   return files.secret(secret, secretFile, ['auth'], 'secret');
+}
+
+/** That of a node is made before anything reads it. */
+function resolveHtpasswd({ htpasswd }: Settings['auth'], node: Config['node'], files: NamedFiles): string | undefined {
+  const made = node && pushUsersFile(node);
+  if (made !== undefined && (htpasswd === undefined || files.path(htpasswd) === made)) return made;
+  return files.readable(htpasswd, ['auth', 'htpasswd']);
 }
 
 function resolveListener({ address, publicUrl, tls, view, upstream, mirror, proxy, tunnel }: ListenerSettings, at: Path, files: NamedFiles): ListenerConfig {

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { clustersMap } from './clusters-schema.ts';
 import { countOr, duration, flag, list, map, oneOf, oneOrMany, record, secret, size, text, viewId } from './kinds.ts';
 import type { Kind } from './kinds.ts';
+import { nodeMap } from './node-schema.ts';
 import type { Settings } from './settings.ts';
 import { coordination, storageMap } from './storage-schema.ts';
 import {
@@ -252,6 +253,7 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
   auth: v.optional(auth, {}),
   limits: v.optional(limits, {}),
   clusters: v.optional(clustersMap),
+  node: v.optional(nodeMap),
 });
 
 function atLeastOne<Item>(items: Kind<Item[]>): Kind<Item[]> {

@@ -151,6 +151,16 @@ export interface ClustersSettings {
   readonly adopt?: { readonly magnumUrl: string; readonly interval: number } | undefined;
 }
 
+export interface NodeSettings {
+  readonly clusters: string;
+  /** A path, or PEM text. */
+  readonly ca?: string | undefined;
+  readonly tokenFile: string;
+  readonly state: string;
+  readonly role: 'master' | 'worker';
+  readonly name?: string | undefined;
+}
+
 export interface Settings {
   readonly workers: number | 'auto';
   readonly listeners: readonly ListenerSettings[];
@@ -187,4 +197,5 @@ export interface Settings {
     readonly drain: number;
   };
   readonly clusters?: ClustersSettings | undefined;
+  readonly node?: NodeSettings | undefined;
 }

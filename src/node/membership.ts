@@ -1,0 +1,159 @@
+/**
+ * A node's place in its cluster: how it comes to its credential on the first start, and how it keeps it. A service that is
+ * away never stops a node that has its credential; nor does one that knows the node no more.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { isBootstrapToken, MAX_ERROR_LENGTH, type BootstrapAnswer, type NodeRole, type RenewRequest } from '../bootstrap-wire.ts';
+import { pause, type Timers } from '../workers/timers.ts';
+import { ServiceError, type ClustersService } from './service.ts';
+import type { NodeIdentity, NodeState } from './state.ts';
+
+/** What of the log is used here. */
+export interface NodeLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** How the node is, when it is asked. */
+export interface Condition {
+  /** What the store fails with; undefined: nothing. */
+  readonly error: string | undefined;
+  readonly disk: RenewRequest['disk'];
+}
+
+export interface MembershipDeps {
+  readonly service: ClustersService;
+  readonly state: NodeState;
+  /** Where the service is, for messages. */
+  readonly url: string;
+  readonly tokenFile: string;
+  readonly node: { readonly name: string; readonly role: NodeRole; readonly arch: string; readonly version: string };
+  readonly condition: () => Promise<Condition>;
+  readonly log: NodeLog;
+  readonly timers: Timers;
+  /** From 0 to less than 1. */
+  readonly random: () => number;
+}
+
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 30_000;
+/** Renewals are so much earlier or later: nodes that started together part. */
+const JITTER = 0.2;
+/** That the node has a new credential is told soon: the old one goes when all have it. */
+const TELL_MS = 2_000;
+
+/**
+ * Resolves when the node has a credential: at once where one is there already.
+ * @throws Error that says how to get a new token, where the service refuses the one that is there
+ */
+export async function join(deps: MembershipDeps, signal: AbortSignal): Promise<void> {
+  const { state, log, url } = deps;
+  await state.prepare();
+  if (await state.hasCredential()) return;
+  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    try {
+      const identity = await state.identity();
+      const { hash } = await tokenIn(deps.tokenFile).catch(() => ({ hash: undefined }));
+      // A node that lost its credential alone needs no token.
+      if (identity !== undefined && (hash === undefined || hash === identity.tokenHash) && (await renewOnce(deps, { ...identity, generation: 0 }, undefined, signal).then(() => true, asAbsent))) return;
+      await exchange(deps, signal);
+      return;
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.failure !== 'away') throw inWords(error, deps);
+      const nextMs = Math.max(waitMs * (0.5 + deps.random() / 2), error.retryAfterMs ?? 0);
+      log.warn({ service: url, error: error.message, waitMs: Math.round(nextMs) }, 'waiting for the cluster service, which has the credential of this node');
+      await pause(nextMs, deps.timers, signal);
+    }
+  }
+}
+
+/** Renews until the signal is aborted or the cluster is gone; never rejects. */
+export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<void> {
+  const { state, log, url, timers, random } = deps;
+  let trouble: string | undefined;
+  let waitMs = TELL_MS * random();
+  let fastMs = FIRST_WAIT_MS;
+  for (;;) {
+    await pause(waitMs, timers, signal).catch(() => undefined);
+    if (signal.aborted) return;
+    let regularMs = LONGEST_WAIT_MS;
+    try {
+      const identity = await state.identity();
+      regularMs = (identity?.renewSeconds ?? 0) * 1000 || LONGEST_WAIT_MS;
+      const { hash } = await tokenIn(deps.tokenFile).catch(() => ({ hash: undefined }));
+      const isNew = identity === undefined || (hash !== undefined && hash !== identity.tokenHash);
+      const { taken, renewSeconds } = isNew ? await exchange(deps, signal).then((answer) => ({ taken: true, ...answer })) : await renewOnce(deps, identity, await deps.condition(), signal);
+      if (trouble !== undefined) log.info({ service: url }, 'the cluster service answers again');
+      trouble = undefined;
+      fastMs = FIRST_WAIT_MS;
+      waitMs = taken ? TELL_MS : renewSeconds * 1000 * (1 - JITTER + 2 * JITTER * random());
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ServiceError && error.failure === 'gone') {
+        log.warn({ service: url, error: error.message }, 'the cluster of this node is deleted: its credential is not renewed any more; what the node has is served on');
+        return;
+      }
+      const { message } = inWords(error, deps);
+      if (message !== trouble) log.warn({ service: url, error: message }, 'this node could not renew at the cluster service; it goes on with the credential that it has');
+      trouble = message;
+      const isAway = error instanceof ServiceError && error.failure === 'away';
+      waitMs = isAway ? Math.max(Math.min(fastMs * (0.5 + random() / 2), regularMs), error.retryAfterMs ?? 0) : regularMs;
+      fastMs = Math.min(2 * fastMs, regularMs);
+    }
+  }
+}
+
+/** With the token of the file. */
+async function exchange({ service, state, tokenFile, node, log, url }: MembershipDeps, signal: AbortSignal): Promise<BootstrapAnswer> {
+  const { token, hash } = await tokenIn(tokenFile);
+  const answer = await service.exchange({ token, node }, signal);
+  const { node: { id, key }, renewSeconds, generation, credential, pushUser } = answer;
+  // First who we are: with that the credential can be had again.
+  await state.putIdentity({ id, key, renewSeconds, generation, tokenHash: hash });
+  await state.putCredential(credential, pushUser);
+  log.info({ service: url, node: id, generation }, 'this node joined its cluster');
+  return answer;
+}
+
+async function renewOnce({ service, state, node, log, url }: MembershipDeps, identity: NodeIdentity, condition: Condition | undefined, signal: AbortSignal): Promise<{ readonly taken: boolean; readonly renewSeconds: number }> {
+  const { id, key, generation: has } = identity;
+  const report: RenewRequest = { version: node.version, role: node.role, lastError: condition?.error === undefined ? null : oneLine(condition.error), disk: condition?.disk ?? null, generation: has };
+  const { generation, renewSeconds, credential, pushUser } = await service.renew(id, key, report, signal);
+  if (credential === undefined) {
+    if (has === 0) throw new ServiceError('wrong', `${url} renewed this node without a credential`);
+    if (renewSeconds !== identity.renewSeconds) await state.putIdentity({ ...identity, renewSeconds });
+    return { taken: false, renewSeconds };
+  }
+  await state.putCredential(credential, pushUser);
+  await state.putIdentity({ ...identity, renewSeconds, generation });
+  log.info({ service: url, generation }, 'this node has a new credential');
+  return { taken: true, renewSeconds };
+}
+
+async function tokenIn(path: string): Promise<{ readonly token: string; readonly hash: string }> {
+  const token = (await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new Error(`the bootstrap token cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  })).trim();
+  if (!isBootstrapToken(token)) throw new Error(`${path} does not hold a bootstrap token`);
+  return { token, hash: createHash('sha256').update(token).digest('hex') };
+}
+
+/** Whether a key is no use any more, so that a token is needed. */
+function asAbsent(error: unknown): false {
+  if (error instanceof ServiceError && (error.failure === 'refused' || error.failure === 'gone')) return false;
+  throw error;
+}
+
+function inWords(error: unknown, { tokenFile, url }: MembershipDeps): Error {
+  if (error instanceof ServiceError && error.failure === 'refused')
+    return new Error(`the cluster service at ${url} does not know this node (${error.message}): get new artifacts of the cluster, put their bootstrap token in ${tokenFile}, and restart`, { cause: error });
+  if (error instanceof ServiceError && error.failure === 'gone') return new Error(`the cluster that the bootstrap token in ${tokenFile} is of is deleted (${error.message})`, { cause: error });
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+function oneLine(text: string): string {
+  // eslint-disable-next-line no-control-regex -- that is the point
+  return text.replace(/[\u0000-\u001f\u007f]+/g, ' ').slice(0, MAX_ERROR_LENGTH) || 'unknown';
+}

@@ -1,0 +1,96 @@
+/**
+ * What a node has of the cluster service, in a folder of its own: who it is there (`node.json`), its credential for the
+ * store (`credential.json`, which `storage.auth.credentialFile` names) and who may push (`users.htpasswd`). For its owner
+ * alone; each file is replaced whole, so that readers in other processes see an old one or a new one.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Credential, PushUser } from '../bootstrap-wire.ts';
+
+export interface NodeIdentity {
+  readonly id: string;
+  readonly key: string;
+  readonly renewSeconds: number;
+  /** Of the credential beside it. */
+  readonly generation: number;
+  /** SHA-256 in hex of the token that was exchanged for this: another one means another cluster, or a new beginning. */
+  readonly tokenHash: string;
+}
+
+export interface NodeState {
+  readonly folder: string;
+  /** Undefined: there is none, or none that can be used. */
+  identity(): Promise<NodeIdentity | undefined>;
+  hasCredential(): Promise<boolean>;
+  /** Makes the folder, and a file of those who may push that is empty. @throws Error naming it */
+  prepare(): Promise<void>;
+  putIdentity(identity: NodeIdentity): Promise<void>;
+  putCredential(credential: Credential, pushUser: PushUser | undefined): Promise<void>;
+}
+
+export interface NodeStateDeps {
+  /** bcrypt. */
+  readonly hashPassword: (password: string) => Promise<string>;
+}
+
+export function nodeState(folder: string, { hashPassword }: NodeStateDeps): NodeState {
+  const identityFile = join(folder, 'node.json');
+  const credentialFile = join(folder, 'credential.json');
+  const usersFile = join(folder, 'users.htpasswd');
+  return {
+    folder,
+    async identity() {
+      return identityOf(await readFile(identityFile, 'utf8').catch(() => ''));
+    },
+    hasCredential: async () => await isThere(credentialFile),
+    async prepare() {
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        await chmod(folder, 0o700).catch(() => undefined); // one that systemd made may not be ours to change
+        if (!(await isThere(usersFile))) await replace(usersFile, '');
+      } catch (cause) {
+        throw new Error(`node.state, ${folder}, cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+      }
+    },
+    putIdentity: async (identity) => await replace(identityFile, `${JSON.stringify(identity, undefined, 2)}\n`),
+    async putCredential(credential, pushUser) {
+      const users = pushUser === undefined ? '' : `${pushUser.name}:${await hashPassword(pushUser.password)}\n`;
+      if (users !== '' || (await readFile(usersFile, 'utf8').catch(() => '')) !== '') await replace(usersFile, users);
+      // The last: where it is, the node has what it needs.
+      await replace(credentialFile, `${JSON.stringify(credential, undefined, 2)}\n`);
+    },
+  };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(() => true, () => false);
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  const draft = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  try {
+    {
+      await using file = await open(draft, 'wx', 0o600);
+      await file.writeFile(text);
+      await file.sync();
+    }
+    await rename(draft, path);
+    await using folder = await open(join(path, '..'), 'r');
+    await folder.sync();
+  } catch (error) {
+    await unlink(draft).catch(() => undefined);
+    throw error;
+  }
+}
+
+function identityOf(text: string): NodeIdentity | undefined {
+  try {
+    const value = JSON.parse(text) as Readonly<Record<string, unknown>> | null; // checked below
+    const { id, key, renewSeconds, generation, tokenHash } = value ?? {};
+    if (typeof id !== 'string' || typeof key !== 'string' || typeof tokenHash !== 'string' || !Number.isSafeInteger(renewSeconds) || !Number.isSafeInteger(generation)) return undefined;
+    return { id, key, tokenHash, renewSeconds: Number(renewSeconds), generation: Number(generation) };
+  } catch {
+    return undefined;
+  }
+}
