@@ -202,7 +202,7 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
     .description('Write what makes a machine a node with a registry, from a file that describes the cluster; asks nobody. The keys of the file: docs/nodes.md.')
     .requiredOption('-f, --file <file>', 'the cluster')
     .option('--role <roles>', 'master or worker; both with a comma (default: both)')
-    .option('--format <formats>', 'cloud-init, shell, tar; several with commas (default: all)')
+    .option('--format <formats>', 'cloud-init, ignition, butane, kubeadm, shell, hot, hot-server, daemonset, tar; upgrade, remove, daemonset-upgrade, daemonset-remove; several with commas (default: all that the cluster can have)')
     .option('-o, --out <folder>', 'where to write; - is stdout, for one role and one format', '-')
     .addHelpText(
       'after',

@@ -2,7 +2,7 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve as resolvePath } from 'node:path';
 import { loadCluster, nodeOf } from '../../clusters/render/cluster-file.ts';
-import { FORMATS, render, warningsOf } from '../../clusters/render/render.ts';
+import { FORMATS, problemOf, render, warningsOf } from '../../clusters/render/render.ts';
 import type { Artefact, FormatName } from '../../clusters/render/render.ts';
 import { ROLES } from '../../clusters/words.ts';
 import type { Role } from '../../clusters/words.ts';
@@ -29,7 +29,12 @@ export function renderCluster(options: RenderOptions, world: World): number {
   const cluster = loadCluster(options.file, world);
   const nodes = roles.map((role: Role) => nodeOf(cluster, role));
   for (const warning of new Set(nodes.flatMap(warningsOf))) world.output.note(`umbra: ${warning}`);
-  const artefacts = nodes.flatMap((node) => formats.map((format: FormatName) => render(node, format)));
+  const pairs = nodes.flatMap((node) => formats.map((format: FormatName) => ({ node, format, problem: problemOf(node, format) })));
+  // Of all formats, those that there can be; of those that were named, each.
+  const problems = new Set(options.format === undefined ? [] : pairs.flatMap(({ problem }) => problem ?? []));
+  for (const problem of problems) world.output.note(`${options.file}: ${problem}`);
+  if (problems.size > 0) return EXIT.failed;
+  const artefacts = pairs.filter(({ problem }) => problem === undefined).map(({ node, format }) => render(node, format));
   if (options.out === '-') world.output.bytes(artefacts[0]?.body ?? Buffer.alloc(0));
   else write(artefacts, options.out, world);
   return EXIT.ok;

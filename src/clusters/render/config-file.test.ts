@@ -20,8 +20,8 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function loaded(model: NodeModel): Promise<Config> {
-  // Until nodes have `node:` and `credentialFile`, who they are is said in another way.
-  const text = configFile(model).replaceAll(/credentialFile: .*/g, '{ url: "https://keystone.example.org", username: u, password: p, project: p }').replace(/^node:\n(?: .*\n)*/m, '');
+  // Until there is `node:`.
+  const text = configFile(model).replace(/^node:\n(?: .*\n)*/m, '');
   const path = join(folder, 'umbra.yaml');
   writeFileSync(path, text);
   // A variable that a value spells must not be taken for one.
@@ -35,7 +35,7 @@ describe('a node’s configuration', () => {
     const { listeners, auth, storage, upstreamStorage, upstreams, workers } = await loaded(plain({ write, policy: 'approved' }));
     expect(listeners[0]?.binds).toEqual([{ host: '127.0.0.1', port: 5000 }, { host: '::1', port: 5000 }]);
     expect(auth).toMatchObject({ configured: true, anonymous: 'pull', users: [] });
-    expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { maxBytes: 10 * 1024 ** 3 } });
+    expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { maxBytes: 10 * 1024 ** 3 }, auth: { kind: 'file', path: '/var/lib/umbra/credential.json' } });
     expect(upstreamStorage).toMatchObject(write === 'none' ? { driver: 'filesystem' } : { driver: 'swift', container: 'images-upstream' });
     expect(upstreams.map(({ host, policy }) => [host, policy])).toEqual([['docker.io', 'approved'], ['quay.io', 'approved'], ['registry.k8s.io', 'approved']]);
     expect(workers).toBe(1);
@@ -51,7 +51,7 @@ describe('a node’s configuration', () => {
   test('names its files so that they are found beside it', () => {
     expect(configOf(nodeModel())).toMatchObject({
       storage: { auth: { credentialFile: '/var/lib/umbra/credential.json' }, ca: 'storage-ca.pem' },
-      node: { clusters: 'https://clusters.example.org', ca: 'clusters-ca.pem', tokenFile: 'bootstrap-token', state: '/var/lib/umbra' },
+      node: { clusters: 'https://clusters.example.org', role: 'worker', ca: 'clusters-ca.pem', tokenFile: 'bootstrap-token', state: '/var/lib/umbra' },
     });
     expect(configOf(literalModel())).toMatchObject({ storage: { auth: { credentialFile: 'credential.json' } } });
   });

@@ -32,6 +32,7 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
     ...(login.kind === 'bootstrap' && {
       node: {
         clusters: login.url,
+        role: model.role,
         ...(login.ca !== undefined && { ca: beside(CLUSTERS_CA_FILE) }),
         tokenFile: beside(TOKEN_FILE),
         state: STATE_FOLDER,

@@ -7,11 +7,25 @@ import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';
 import { registryAddress } from './node-model.ts';
 import type { Architecture, NodeModel } from './node-model.ts';
-import { CLUSTERS_CA_FILE, CONFIG_FOLDER, INSTALL_SCRIPT, programFolder } from './places.ts';
+import { CLIENTS_FILE, CLUSTERS_CA_FILE, CONFIG_FOLDER, INSTALL_SCRIPT, programFolder } from './places.ts';
 import { shellWord } from './shell-words.ts';
 import { INSTALL_SERVICE, SERVICE } from './units.ts';
 
 const MACHINES: Readonly<Record<Architecture, string>> = { amd64: 'x86_64 | amd64', arm64: 'aarch64 | arm64' };
+
+/** Takes away what clients were given as whole files before, but for paths of a list; nothing that somebody has changed. */
+export const FORGET: string = `# forget PATHS: but for these, one a line
+forget() {
+  [ -e "$root${CLIENTS_FILE}.told" ] || return 0
+  while read -r sum path; do
+    if printf '%s\\n' "$1" | grep -qxF "$path"; then continue; fi
+    if [ "$sum  $root$path" = "$(sha256sum "$root$path" 2>/dev/null)" ]; then
+      rm -f "$root$path"
+      rmdir "$root\${path%/*}" 2>/dev/null || :
+    fi
+  done <"$root${CLIENTS_FILE}.told"
+}
+`;
 
 /** @param files all others of the node: the service is restarted when one of them changed */
 export function installScript(model: NodeModel, files: readonly NodeFile[]): NodeFile {
@@ -83,14 +97,17 @@ tell() {
 }
 
 prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
-systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+${FORGET}systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 active() { systemd && systemctl is-active --quiet "$1"; }
 # Who waits for ${INSTALL_SERVICE} cannot be waited for by it.
 control() { if [ "$mode" = boot ]; then systemctl --no-block "$@"; else systemctl "$@"; fi; }
 
 failed=0
 tell_runtimes() {
-${runtimes(model, strict)}}
+${runtimes(model, strict)}  forget "$(cut -d ' ' -f 3- "$root${CLIENTS_FILE}")"
+  cp "$root${CLIENTS_FILE}" "$root${CLIENTS_FILE}.told"
+}
 
 run() {
   set -- ${[...files.map(({ path }) => path), INSTALL_SCRIPT].map(shellWord).join(' ')}

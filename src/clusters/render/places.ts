@@ -8,6 +8,8 @@ export const PUSH_PASSWORD_FILE: string = `${CONFIG_FOLDER}/push-password`;
 export const STORAGE_CA_FILE: string = `${CONFIG_FOLDER}/storage-ca.pem`;
 export const CLUSTERS_CA_FILE: string = `${CONFIG_FOLDER}/clusters-ca.pem`;
 export const INSTALL_SCRIPT: string = `${CONFIG_FOLDER}/install`;
+/** Checksums and paths of what was given to clients as whole files, as sha256sum prints them. */
+export const CLIENTS_FILE: string = `${CONFIG_FOLDER}/clients`;
 export const STATE_FOLDER = '/var/lib/umbra';
 export const CACHE_FOLDER = '/var/cache/umbra';
 export const UNITS_FOLDER = '/etc/systemd/system';

@@ -2,11 +2,19 @@
 import { describe, expect, test } from 'vitest';
 import { COES, ROLES } from '../words.ts';
 import type { Coe, Role } from '../words.ts';
+import type { FormatName } from './render.ts';
 import { filesOf } from './files.ts';
 import { literalModel, nodeModel } from './node-model.fixture.ts';
-import { FORMATS, render, warningsOf } from './render.ts';
+import { FORMATS, problemOf, render, warningsOf } from './render.ts';
 
 const PAIRS = COES.flatMap((coe) => ROLES.map((role): [Coe, Role] => [coe, role]));
+
+const WITHOUT_SECRETS: readonly FormatName[] = ['upgrade', 'remove', 'daemonset-upgrade', 'daemonset-remove'];
+
+/** And what of it is base64. */
+function bareText(text: string): string {
+  return text + Array.from(text.matchAll(/[A-Za-z0-9+/]{12,}={0,2}/g), ([word]) => Buffer.from(word, 'base64').toString()).join('\n');
+}
 
 describe.each(PAIRS)('a %s %s', (coe, role) => {
   const model = nodeModel({ cluster: { uuid: '5f0e7a1c-3a54-4a3e-9d0a-0d5a1c2b3d4e', name: 'c', coe }, role });
@@ -16,7 +24,7 @@ describe.each(PAIRS)('a %s %s', (coe, role) => {
   test('has every file that another speaks of', () => {
     const paths = files.map(({ path }) => path);
     expect(new Set(paths).size).toBe(paths.length);
-    const spoken = files.flatMap(({ content }) => content.match(/\/etc\/umbra\/[\w.-]+(?<![.:])/g) ?? []).filter((path) => !/\.(?:new|running)$/.test(path));
+    const spoken = files.filter(({ path }) => !path.endsWith('/clients')).flatMap(({ content }) => content.match(/\/etc\/umbra\/[\w.-]+(?<![.:])/g) ?? []).filter((path) => !/\.(?:new|running|told)$/.test(path));
     expect(spoken.filter((path) => !paths.includes(path))).toEqual([]);
     for (const [, name] of contentOf('/etc/umbra/umbra.yaml').matchAll(/(?:ca|tokenFile|passwordFile): (?!\/)"?([\w.-]+)/g)) expect(paths).toContain(`/etc/umbra/${name}`);
     for (const [, name] of contentOf('/etc/umbra/umbra.yaml').matchAll(/(?:ca|tokenFile): (?!\/)"?([\w.-]+)/g)) expect(contentOf('/etc/systemd/system/umbra.service')).toContain(`LoadCredential=${name}:/etc/umbra/${name}\n`);
@@ -35,14 +43,22 @@ describe.each(PAIRS)('a %s %s', (coe, role) => {
     expect(contentOf('/etc/umbra/install')).toContain('tell docker');
   });
 
-  test.each(FORMATS)('as %s holds a token and no credential, unless in clear', (format) => {
-    const secrets = ['LITERAL-password', 'PUSH-password'];
-    const found = (text: string): string[] => secrets.filter((secret) => text.includes(secret) || text.includes(Buffer.from(secret).toString('base64').slice(0, 12)));
-    expect(found(render(model, format).body.toString())).toEqual([]);
-    expect(found(render(literalModel({ ...model, login: literalModel().login, write: 'all' }), format).body.toString())).toContain('LITERAL-password');
+  const formats = FORMATS.filter((format) => problemOf(model, format) === undefined);
+  test('has all formats but those of Kubernetes', () => {
+    expect(FORMATS.filter((format) => !formats.includes(format))).toEqual(coe === 'kubernetes' ? [] : ['kubeadm', 'daemonset', 'daemonset-upgrade', 'daemonset-remove']);
   });
 
-  test.each(FORMATS)('as %s is the same again', (format) => {
+  test.each(formats)('as %s holds a token and no credential, unless in clear', (format) => {
+    const secrets = ['LITERAL-password', 'PUSH-password'];
+    const found = (text: string): string[] => secrets.filter((secret) => text.includes(secret));
+    const bare = bareText(render(model, format).body.toString());
+    expect(found(bare)).toEqual([]);
+    expect(bare.includes('TOKEN-one-time')).toBe(!WITHOUT_SECRETS.includes(format));
+    const inClear = bareText(render(literalModel({ ...model, login: literalModel().login, write: 'all' }), format).body.toString());
+    expect(found(inClear)).toEqual(WITHOUT_SECRETS.includes(format) ? [] : secrets);
+  });
+
+  test.each(formats)('as %s is the same again', (format) => {
     expect(render(model, format).body.equals(render(structuredClone(model), format).body)).toBe(true);
   });
 });

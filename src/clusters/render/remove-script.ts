@@ -1,0 +1,50 @@
+/** Takes a node's registry away, as if it had never been: what clients were told first, so that nobody asks a registry that is gone. */
+import type { NodeModel } from './node-model.ts';
+import type { NodeFile } from './node-file.ts';
+import { FORGET } from './install-script.ts';
+import { CACHE_FOLDER, CLIENTS_FILE, CONFIG_FOLDER, STATE_FOLDER, UNITS_FOLDER } from './places.ts';
+import { comment, shellWord } from './shell-words.ts';
+import { INSTALL_SERVICE, SERVICE } from './units.ts';
+
+/** @param files all that the node was given @param about lines of a comment */
+export function removeScript({ program }: NodeModel, files: readonly NodeFile[], about: string): string {
+  const units = files.map(({ path }) => path).filter((path) => path.startsWith(`${UNITS_FOLDER}/`));
+  return `#!/bin/sh
+${comment(about)}# Takes the registry from this node. Images stay in the object store. As root; again where it ended early.
+# UMBRA_ROOT: the folder that holds the node's files, such as that of an image.
+set -eu
+root=\${UMBRA_ROOT-}
+[ "$(id -u)" = 0 ] || [ -n "$root" ] || { echo 'umbra: this is for root' >&2; exit 1; }
+
+say() { echo "umbra: $*" >&2; }
+prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
+systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+active() { systemd && systemctl is-active --quiet "$1"; }
+
+${FORGET}
+umbra=
+for one in "$root/opt/umbra/${program.version}" "$root"/opt/umbra/*; do [ ! -x "$one/bin/umbra" ] || { umbra=$one/bin/umbra; break; }; done
+containerd='/etc/containerd/config.toml /etc/containerd/conf.d/50-umbra.toml'
+before_containerd=$(prints $containerd)
+before_docker=$(prints /etc/docker/daemon.json)
+if [ -n "$umbra" ]; then
+  (cd / && "$umbra" client-config revert --root "\${root:-/}") >&2 || { say 'see above: what clients were told is still there, so that the registry stays'; exit 1; }
+elif [ -e "$root/var/lib/umbra-client-config" ]; then
+  say 'the program is gone, which alone can take back what clients were told: run the install script first'
+  exit 1
+fi
+[ -e "$root${CLIENTS_FILE}.told" ] || [ ! -e "$root${CLIENTS_FILE}" ] || cp "$root${CLIENTS_FILE}" "$root${CLIENTS_FILE}.told"
+forget ''
+if [ "$before_containerd" != "$(prints $containerd)" ] && active containerd; then systemctl restart containerd; fi
+if [ "$before_docker" != "$(prints /etc/docker/daemon.json)" ] && active docker; then systemctl restart docker; fi
+if active crio; then systemctl reload crio; fi
+
+if systemd; then systemctl disable --quiet --now ${SERVICE} ${INSTALL_SERVICE} 2>/dev/null || :; fi
+for unit in ${units.map(shellWord).join(' ')}; do
+  rm -f "$root$unit"
+  case $unit in *.d/*) rmdir "$root\${unit%/*}" 2>/dev/null || : ;; esac
+done
+if systemd; then systemctl daemon-reload; fi
+for folder in ${[STATE_FOLDER, CACHE_FOLDER].flatMap((folder) => [folder, folder.replace(/\/([^/]+)$/, '/private/$1')]).join(' ')} /opt/umbra ${CONFIG_FOLDER}; do rm -rf "$root$folder"; done
+`;
+}

@@ -1,0 +1,137 @@
+/**
+ * What a node's scripts do, run by the machine's own sh in a folder that stands for a node: the program is fetched and checked,
+ * the runtimes are told beside what stands there, and `remove` leaves the node as it was. The program is the one
+ * that make built, by way of a stub, since there is no tarball of it here.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve as resolvePath } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { filesBelow, program } from '../../src/clusters/render/formats/decoded.fixture.ts';
+import type { Decoded } from '../../src/clusters/render/formats/decoded.fixture.ts';
+import { nodeModel } from '../../src/clusters/render/node-model.fixture.ts';
+import type { NodeModel } from '../../src/clusters/render/node-model.ts';
+import { render } from '../../src/clusters/render/render.ts';
+import type { FormatName } from '../../src/clusters/render/render.ts';
+
+const MAIN = resolvePath(import.meta.dirname, '../../dist/main.js');
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'umbra-node-'));
+  mkdirSync(join(folder, 'root'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** @returns a model whose program is a tarball in the folder */
+function model(changes: Partial<NodeModel> = {}, { version = '0.1.0', inside = 'umbra-0.1.0/' } = {}): NodeModel {
+  const made = join(folder, 'made', version);
+  program(join(made, inside, 'bin/umbra'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
+  const tarball = join(folder, `umbra-${version}.tar.gz`);
+  execFileSync('tar', ['-cf', tarball, '--mtime=@0', '--sort=name', '--use-compress-program=gzip -n', '-C', made, '.']);
+  const sha256 = createHash('sha256').update(readFileSync(tarball)).digest('hex');
+  const one = { url: `file://${tarball}`, sha256 };
+  return nodeModel({ ...changes, program: { version, image: undefined, tarballs: { amd64: one, arm64: one } } });
+}
+
+function run(node: NodeModel, format: FormatName): { readonly status: number | null; readonly stderr: string } {
+  const script = join(folder, 'script');
+  writeFileSync(script, render(node, format).body);
+  const { status, stderr } = spawnSync('sh', [script], { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', UMBRA_ROOT: join(folder, 'root') } });
+  return { status, stderr };
+}
+
+function put(path: string, content: string): void {
+  const at = join(folder, 'root', path);
+  mkdirSync(dirname(at), { recursive: true });
+  writeFileSync(at, content);
+}
+
+const files = (): Decoded => filesBelow(join(folder, 'root'));
+const read = (path: string): string => files()[path]?.[1] ?? '';
+
+const DAEMON = '{\n  "log-driver": "journald"\n}\n';
+const CONTAINERD = 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "registry.k8s.io/pause:3.9"\n';
+
+describe('a node', () => {
+  beforeEach(() => {
+    put('/etc/docker/daemon.json', DAEMON);
+    put('/etc/containerd/config.toml', CONTAINERD);
+    put('/usr/bin/dockerd', '');
+    execFileSync('chmod', ['755', join(folder, 'root/usr/bin/dockerd')]);
+  });
+
+  test('is made by the shell format, and made again with no change', () => {
+    expect(run(model(), 'shell')).toMatchObject({ status: 0 });
+    expect(Object.keys(files())).toEqual(expect.arrayContaining(['/opt/umbra/0.1.0/bin/umbra', '/etc/umbra/umbra.yaml', '/etc/systemd/system/umbra.service', '/etc/containerd/certs.d/_default/hosts.toml']));
+    expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'log-driver': 'journald', 'registry-mirrors': ['http://localhost:5000'] });
+    expect(read('/etc/containerd/config.toml')).toContain(CONTAINERD);
+    expect(read('/etc/containerd/config.toml')).toContain('config_path = "/etc/containerd/certs.d"');
+    expect(files()['/etc/umbra/bootstrap-token']?.[0]).toBe(0o600);
+    const before = files();
+    expect(run(model(), 'shell')).toMatchObject({ status: 0 });
+    expect(files()).toEqual(before);
+  });
+
+  test('is as it was after remove, also with what it had at another time', () => {
+    const before = files();
+    expect(run(model({ upstreams: ['docker.io', 'quay.io', 'ghcr.io'] }), 'shell')).toMatchObject({ status: 0 });
+    expect(run(model({ upstreams: ['docker.io', 'quay.io'] }), 'shell')).toMatchObject({ status: 0 });
+    expect(Object.keys(files()).filter((path) => path.includes('ghcr.io'))).toEqual([]);
+    expect(run(model(), 'remove')).toMatchObject({ status: 0 });
+    expect(files()).toEqual(before);
+    expect(run(model(), 'remove')).toMatchObject({ status: 0 });
+    expect(files()).toEqual(before);
+  });
+
+  test('keeps what somebody has changed since', () => {
+    run(model(), 'shell');
+    const changed = `${read('/etc/containerd/certs.d/_default/hosts.toml')}# mine\n`;
+    put('/etc/containerd/certs.d/_default/hosts.toml', changed);
+    expect(run(model(), 'remove')).toMatchObject({ status: 0 });
+    expect(read('/etc/containerd/certs.d/_default/hosts.toml')).toBe(changed);
+  });
+
+  test('is upgraded, with its token left alone', () => {
+    run(model(), 'shell');
+    put('/etc/umbra/bootstrap-token', 'used');
+    const next = model({}, { version: '0.2.0', inside: '' });
+    expect(run(next, 'upgrade')).toMatchObject({ status: 0 });
+    expect(read('/etc/umbra/bootstrap-token')).toBe('used');
+    expect(read('/etc/systemd/system/umbra.service')).toContain('ExecStart=/opt/umbra/0.2.0/bin/umbra serve');
+    expect(read('/opt/umbra/0.2.0/bin/umbra')).toContain('exec');
+  });
+
+  test('is not given a program that is another than was meant', () => {
+    const node = model();
+    const tampered = { ...node.program.tarballs.amd64, url: node.program.tarballs.amd64?.url ?? '', sha256: 'ab'.repeat(32) };
+    const { status, stderr } = run({ ...node, program: { ...node.program, tarballs: { amd64: tampered, arm64: tampered } } }, 'shell');
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(/is not what it should be: its SHA-256 is another/);
+    expect(Object.keys(files()).filter((path) => path.startsWith('/opt/'))).toEqual([]);
+  });
+
+  test('says what cannot be told to its runtimes, and tells the others', () => {
+    put('/etc/containerd/config.toml', 'version = 1\n');
+    const { status, stderr } = run(model(), 'shell');
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/version is 1, expected 2 or 3/);
+    expect(JSON.parse(read('/etc/docker/daemon.json'))).toHaveProperty('registry-mirrors');
+  });
+});
+
+test('a node of Swarm has dockerd told, though it is not there yet', () => {
+  expect(run(model({ cluster: { ...nodeModel().cluster, coe: 'swarm-mode' } }), 'shell')).toMatchObject({ status: 0 });
+  expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'registry-mirrors': ['http://localhost:5000'] });
+  expect(Object.keys(files()).filter((path) => path.startsWith('/etc/containerd'))).toEqual([]);
+});
+
+test('a tar is unpacked, and its script run', () => {
+  const node = model();
+  writeFileSync(join(folder, 'a.tar'), render(node, 'tar').body);
+  execFileSync('tar', ['-xpf', join(folder, 'a.tar'), '--no-same-owner'], { cwd: join(folder, 'root') });
+  execFileSync('sh', [join(folder, 'root/etc/umbra/install')], { env: { PATH: process.env['PATH'] ?? '', UMBRA_ROOT: join(folder, 'root') }, stdio: 'pipe' });
+  expect(Object.keys(files())).toContain('/opt/umbra/0.1.0/bin/umbra');
+});
