@@ -57,7 +57,7 @@ export function kubeadmFiles(text: string): Decoded {
 
 interface Hot {
   readonly parameters: Readonly<Record<string, { readonly hidden: boolean; readonly default: string; readonly constraints: readonly { readonly allowed_pattern: string }[] }>>;
-  readonly resources: Readonly<Record<string, { readonly properties: { readonly config: unknown } }>>;
+  readonly resources: Readonly<Record<string, { readonly properties: { readonly config?: unknown; readonly parts?: unknown } }>>;
 }
 
 /** As Heat resolves it, and cloud-init merges the parts. */
@@ -71,7 +71,7 @@ export function hotFiles(text: string): Decoded {
     if (parameter === undefined || !parameter.hidden || !new RegExp(`^(?:${parameter.constraints[0]?.allowed_pattern})$`).test(parameter.default)) throw new Error(`no hidden parameter ${name}, or not as it must be`);
     return parameter.default;
   };
-  const init = resources['umbra_init']?.properties.config ?? [];
+  const init = resources['umbra_init']?.properties.parts ?? [];
   const parts = (init as { config: { get_resource: string }; subtype: string }[]).filter(({ subtype }) => subtype === 'cloud-config');
   return Object.assign({}, ...parts.map(({ config }) => cloudInitFiles(resolve(resources[config.get_resource]?.properties.config))));
 }

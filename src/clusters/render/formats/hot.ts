@@ -67,7 +67,7 @@ function template(files: readonly NodeFile[], about: string, address: string, { 
       umbra_init: {
         type: 'OS::Heat::MultipartMime',
         properties: {
-          config: [
+          parts: [
             part('umbra_files', 'cloud-config'),
             ...(secrets.length > 0 ? [part('umbra_secrets', 'cloud-config')] : []),
             part('umbra_install', 'x-shellscript'),
