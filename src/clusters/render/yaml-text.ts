@@ -8,8 +8,8 @@ const LINES = /^[\t\n\u0020-\u007E]*$/;
 
 /** @param comment lines to begin with, without `#` */
 export function printYaml(value: unknown, comment?: string): string {
-  const document = new Document(value, { version: '1.1', aliasDuplicateObjects: false });
-  document.directives = undefined as never; // the version is for telling texts from other things, and need not be said
+  // The version is for telling texts from other things. A text `<<` is no key that merges.
+  const document = new Document(value, { version: '1.1', aliasDuplicateObjects: false, customTags: (tags) => tags.filter((tag) => typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:merge') });
   visit(document, {
     Scalar(_, node) {
       if (typeof node.value === 'string') node.type = typeOf(node.value);

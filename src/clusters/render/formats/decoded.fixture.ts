@@ -16,7 +16,7 @@ interface Written {
 }
 
 export function cloudInitFiles(text: string): Decoded {
-  return written((parse(text, { version: '1.1' }) as { write_files: Written[] }).write_files);
+  return written((parse(text, { version: '1.1' }) as { write_files?: Written[] }).write_files ?? []);
 }
 
 export function written(files: readonly Written[]): Decoded {

@@ -25,6 +25,7 @@ const AWKWARD = [
 
 /** Text without NUL, which neither a shell nor YAML has a way to say. */
 const content = fc.oneof(
+  fc.constantFrom(...AWKWARD),
   fc.array(fc.oneof(fc.constantFrom(...AWKWARD), fc.string({ unit: 'grapheme-ascii' })), { maxLength: 6 }).map((parts) => parts.join('')),
   fc.array(fc.constantFrom(...AWKWARD), { maxLength: 6 }).map((parts) => parts.join('\n')),
   fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
