@@ -36,15 +36,29 @@ export interface MachineFacts {
   readonly home: string;
   /** Where containerd looks for hosts.toml. */
   readonly hostsDir: string;
+  /** What says so to its CRI plugin; undefined: a file that is not ours to add to says it already. */
+  readonly criFile: CriFile | undefined;
   /** Somebody else says where names without a host are looked for by podman and its kind. */
   readonly hasSearchRegistries: boolean;
   readonly runtimes: readonly ('containerd' | 'cri-o')[];
 }
 
+/** A file of containerd's configuration. */
+export interface CriFile {
+  readonly path: string;
+  /** Of the format, where the file itself does not say. */
+  readonly version: number;
+  /** It is a drop-in of ours alone. */
+  readonly ours: boolean;
+}
+
+export const CONTAINERD_CONFIG = '/etc/containerd/config.toml';
+
 /** What is assumed where files are only printed. */
 export const ANY_MACHINE: MachineFacts = {
   home: '/root',
   hostsDir: '/etc/containerd/certs.d',
+  criFile: { path: CONTAINERD_CONFIG, version: 2, ours: false },
   hasSearchRegistries: false,
   runtimes: ['containerd', 'cri-o'],
 };

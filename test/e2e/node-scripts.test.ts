@@ -18,6 +18,8 @@ import type { FormatName } from '../../src/clusters/render/render.ts';
 
 const MAIN = resolvePath(import.meta.dirname, '../../dist/main.js');
 
+const WITH_MACHINE = resolvePath(import.meta.dirname, '../services/with-machine');
+
 let folder = '';
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'umbra-node-'));
@@ -111,6 +113,17 @@ describe('a node', () => {
     expect(status).not.toBe(0);
     expect(stderr).toMatch(/is not what it should be: its SHA-256 is another/);
     expect(Object.keys(files()).filter((path) => path.startsWith('/opt/'))).toEqual([]);
+  });
+
+  test('keeps, for containerd, what else is said of its plugin, wherever that is', () => {
+    put('/etc/containerd/config.toml', `imports = ["/etc/containerd/conf.d/*.toml"]\n${CONTAINERD}`);
+    for (const imported of ['', '[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "registry.example.org/pause:1"\n']) {
+      put('/etc/containerd/conf.d/10-cri.toml', imported);
+      expect(run(model(), 'shell')).toMatchObject({ status: 0 });
+      const dump = execFileSync(WITH_MACHINE, [join(folder, 'root'), 'containerd', 'config', 'dump'], { encoding: 'utf8' });
+      expect(dump).toContain(`sandbox_image = "${imported === '' ? 'registry.k8s.io/pause:3.9' : 'registry.example.org/pause:1'}"`);
+      expect(dump).toContain('config_path = "/etc/containerd/certs.d"');
+    }
   });
 
   test('says what cannot be told to its runtimes, and tells the others', () => {

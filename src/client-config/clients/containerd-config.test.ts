@@ -1,12 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Change } from '../change.ts';
+import { ANY_MACHINE } from '../request.ts';
 import { withoutSwaps } from '../merge/toml-text.ts';
 import { criHostsDir, hostsDirOf } from './containerd-config.ts';
 
 const DIR = '/etc/containerd/certs.d';
 const V2 = 'plugins."io.containerd.grpc.v1.cri".registry';
 const V3 = 'plugins."io.containerd.cri.v1.images".registry';
-const change = criHostsDir(DIR);
+const change = criHostsDir(DIR, ANY_MACHINE.criFile)[0] as Change;
 const block = (lines: string): string => `# umbra client-config: begin\n${lines}\n# umbra client-config: end\n`;
 
 describe('config_path', () => {

@@ -46,7 +46,7 @@ export function containerd(request: Request): ClientPlan {
   const own = registry.scheme === 'http' || withCa || secret ? [file(urlOf(registry), urlOf(registry), true, ['pull', 'resolve', 'push'], false)] : [];
   return {
     changes: [
-      criHostsDir(machine.hostsDir),
+      ...criHostsDir(machine.hostsDir, machine.criFile),
       ...mirrors,
       ...own.map((text) => tomlBlock({ path: `${machine.hostsDir}/${registry.host}/hosts.toml`, ...text, place: 'first', keys: [['host', urlOf(registry)]], secret })),
       ...(withCa ? [wholeFile({ path: `${machine.hostsDir}/umbra-ca.pem`, content: ca })] : []),

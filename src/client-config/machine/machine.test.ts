@@ -207,6 +207,26 @@ describe('apply', () => {
     expect(apply(machine, ['cri-o', 'containers'], { strict: true })).toMatchObject({ ok: true });
   });
 
+  test.each<[string, string, Record<string, string>, string | undefined, string]>([
+    ['a drop-in of containerd 2', 'version = 3\nimports = ["/etc/containerd/conf.d/*.toml"]\n', {}, 'etc/containerd/conf.d/90-umbra.toml', '/etc/containerd/certs.d'],
+    ['config.toml before containerd 2, where a drop-in would take all else of the plugin away', 'version = 2\nimports = ["conf.d/*.toml"]\n', { 'etc/containerd/conf.d/a.toml': '[grpc]\n' }, CONTAINERD, '/etc/containerd/certs.d'],
+    ['the imported file that is the last to speak of the plugin', 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/my/hosts"\n', { 'etc/containerd/conf.d/a.toml': '[plugins."io.containerd.grpc.v1.cri"]\n', 'etc/containerd/conf.d/b.toml': '[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "x"\n' }, 'etc/containerd/conf.d/b.toml', '/my/hosts'],
+    ['nothing, where an imported file says it', 'version = 3\nimports = ["/etc/containerd/conf.d/*.toml"]\n', { 'etc/containerd/conf.d/a.toml': 'version = 3\n[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "/my/hosts"\n' }, undefined, '/my/hosts'],
+  ])('puts config_path into %s', (_, config, others, changed, hosts) => {
+    using machine = new TestMachine({ [CONTAINERD]: config, ...others });
+    const before = machine.snapshot();
+    for (const once of [true, false]) {
+      apply(machine, ['containerd']);
+      const after = machine.snapshot();
+      const toml = Object.keys(after).filter((path) => /^etc\/containerd\/(?:conf\.d\/)?[^/]+\.toml$/.test(path) && after[path] !== before[path]);
+      expect([once, toml]).toEqual([once, changed === undefined ? [] : [changed]]);
+      if (changed !== undefined) expect(machine.text(changed)).toContain(`config_path = "${hosts}"`);
+      expect(machine.text(`${hosts.slice(1)}/docker.io/hosts.toml`)).toContain('localhost:5000');
+    }
+    revert(machine);
+    expect(machine.snapshot()).toEqual(before);
+  });
+
   test('writes hosts.toml where containerd looks for it, and leaves search registries that are set', () => {
     using machine = new TestMachine({ [CONTAINERD]: 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/my/hosts"\n', 'etc/containers/registries.conf': 'unqualified-search-registries = ["quay.io"]\n' });
     apply(machine, ['containerd', 'containers']);

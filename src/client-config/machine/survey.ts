@@ -1,9 +1,9 @@
 /** What a machine already has that bears on what our files say. */
 import { at, readToml } from '../merge/toml-text.ts';
 import type { Table } from '../merge/toml-text.ts';
-import { CONTAINERD_CONFIG, hostsDirOf } from '../clients/containerd-config.ts';
+import { DROP_IN, criFileOf, importsOf } from '../clients/containerd-config.ts';
 import { REGISTRIES } from '../clients/containers.ts';
-import { ANY_MACHINE, Refused } from '../request.ts';
+import { ANY_MACHINE, CONTAINERD_CONFIG, Refused } from '../request.ts';
 import type { ClientName, MachineFacts } from '../request.ts';
 import type { Disk } from './disk.ts';
 
@@ -14,15 +14,32 @@ export function survey(disk: Disk, home: string, clients: readonly ClientName[],
   const runtimes = [...(disk.exists('/etc/containerd') ? (['containerd'] as const) : []), ...(disk.exists('/etc/crio') ? (['cri-o'] as const) : [])];
   const concerns = (client: 'containers' | 'containerd' | 'cri-o'): boolean => clients.includes(client) || (client !== 'containers' && clients.includes('kubernetes') && runtimes.includes(client));
   const text = concerns('containerd') ? textAt(disk, CONTAINERD_CONFIG) : undefined;
-  const named = text === undefined ? undefined : hostsDirOf(text);
+  const cri = text === undefined ? undefined : criFileOf(text, ...imported(disk, text));
   const others = concerns('containers') || concerns('cri-o') ? otherRegistries(disk) : [];
   for (const [path, file] of others) if (path > REGISTRIES) refuseOverriding(path, file, upstreams);
   return {
     home,
-    hostsDir: named ?? ANY_MACHINE.hostsDir,
+    hostsDir: cri?.hostsDir ?? ANY_MACHINE.hostsDir,
+    criFile: cri === undefined ? ANY_MACHINE.criFile : cri.file,
     hasSearchRegistries: others.some(([, file]) => file['unqualified-search-registries'] !== undefined),
     runtimes,
   };
+}
+
+/** What containerd's config.toml imports besides our own drop-in, and a folder of which it takes all files. `*` is known in the last part of a path only. */
+function imported(disk: Disk, text: string): Parameters<typeof criFileOf> extends [unknown, ...infer Rest] ? Rest : never {
+  const patterns = importsOf(text).map((pattern) => (pattern.startsWith('/') ? pattern : `${CONTAINERD_CONFIG.slice(0, CONTAINERD_CONFIG.lastIndexOf('/'))}/${pattern}`));
+  const files = patterns.flatMap((pattern) => {
+    const folder = pattern.slice(0, pattern.lastIndexOf('/'));
+    const name = new RegExp(`^${pattern.slice(folder.length + 1).replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`).replaceAll('*', '.*').replaceAll('?', '.')}$`);
+    return disk.list(folder).filter((file) => name.test(file) && file !== DROP_IN).map((file) => `${folder}/${file}`);
+  });
+  const all = patterns.find((pattern) => pattern.endsWith('/*.toml') && !pattern.slice(0, -'/*.toml'.length).includes('*'));
+  const read = files.flatMap((path) => {
+    const content = textAt(disk, path);
+    return content === undefined ? [] : [{ path, text: content }];
+  });
+  return [read, all?.slice(0, -'/*.toml'.length)];
 }
 
 /** All that podman and its kind read besides our file, in that order. */

@@ -3,9 +3,8 @@
  * what has to be put beside other people's words, the install script has that command do on the node.
  */
 import { plan } from '../../client-config/plan.ts';
-import { ANY_MACHINE } from '../../client-config/request.ts';
+import { ANY_MACHINE, CONTAINERD_CONFIG } from '../../client-config/request.ts';
 import type { ClientName, Request } from '../../client-config/request.ts';
-import { CONTAINERD_CONFIG } from '../../client-config/clients/containerd-config.ts';
 import { OURS, list, quoted } from '../../client-config/toml-words.ts';
 import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';

@@ -20,19 +20,19 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function loaded(model: NodeModel): Promise<Config> {
-  // Until there is `node:`.
-  const text = configFile(model).replace(/^node:\n(?: .*\n)*/m, '');
   const path = join(folder, 'umbra.yaml');
-  writeFileSync(path, text);
+  writeFileSync(path, configFile(model));
   // A variable that a value spells must not be taken for one.
   return (await loadConfig(path, { cwd: folder, env: { HOME: 'wrong' }, processors: 2 })).config;
 }
 
-const plain = (changes: Partial<NodeModel> = {}): NodeModel => nodeModel({ ...changes, storage: { container: 'images', account: undefined, region: undefined, interface: 'public', ca: undefined } });
+/** Without certificates, which would be read. */
+const plain = (changes: Partial<NodeModel> = {}): NodeModel => nodeModel({ login: { kind: 'bootstrap', url: 'https://clusters.example.org', ca: undefined, token: 't' }, storage: { container: 'images', account: undefined, region: undefined, interface: 'public', ca: undefined }, ...changes });
 
 describe('a node’s configuration', () => {
   test.each(WRITES)('of write: %s is one that Umbra takes', async (write) => {
-    const { listeners, auth, storage, upstreamStorage, upstreams, workers } = await loaded(plain({ write, policy: 'approved' }));
+    const { listeners, auth, storage, upstreamStorage, upstreams, workers, node } = await loaded(plain({ write, policy: 'approved', role: 'master' }));
+    expect(node).toEqual({ clusters: 'https://clusters.example.org', ca: undefined, tokenFile: join(folder, 'bootstrap-token'), state: '/var/lib/umbra', role: 'master', name: undefined });
     expect(listeners[0]?.binds).toEqual([{ host: '127.0.0.1', port: 5000 }, { host: '::1', port: 5000 }]);
     expect(auth).toMatchObject({ configured: true, anonymous: 'pull', users: [] });
     expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { maxBytes: 10 * 1024 ** 3 }, auth: { kind: 'file', path: '/var/lib/umbra/credential.json' } });
@@ -62,7 +62,7 @@ describe('a node’s configuration', () => {
       .map((text) => text.replaceAll(/[\p{Cc}/\uE000\uE001]/gu, 'x'));
     await fc.assert(
       fc.asyncProperty(word, word, async (region, container) => {
-        const { storage } = await loaded(nodeModel({ storage: { ...plain().storage, region, container } }));
+        const { storage } = await loaded(plain({ storage: { ...plain().storage, region, container } }));
         expect(storage).toMatchObject({ region, container });
       }),
       { numRuns: 150 },

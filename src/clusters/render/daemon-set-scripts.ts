@@ -51,7 +51,7 @@ host=${HOST}
 say() { echo "umbra: $*" >&2; }
 service() { busybox nsenter --mount="$host/proc/1/ns/mnt" -- systemctl "$@"; }
 prints() { for file; do [ ! -e "$host$file" ] || busybox sha256sum "$host$file"; done; }
-containerd() { prints /etc/containerd/config.toml /etc/containerd/conf.d/50-umbra.toml; }
+containerd() { busybox cat "$host"/etc/containerd/*.toml "$host"/etc/containerd/*/*.toml 2>/dev/null | busybox sha256sum; }
 all() { containerd; echo ,; prints /etc/docker/daemon.json; }
 # Those whose words changed. hosts.toml is read at each pull.
 restart() {

@@ -96,6 +96,8 @@ tell() {
   (cd / && "$umbra" client-config apply --for "$clients" --registry http://${registryAddress(model)} --upstreams ${shellWord(upstreams.join(','))} --root "\${root:-/}" "$@") >&2
 }
 
+# What containerd reads at its start; hosts.toml is read at each pull.
+containerd() { cat "$root"/etc/containerd/*.toml "$root"/etc/containerd/*/*.toml 2>/dev/null | sha256sum; }
 prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
 
 ${FORGET}systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
@@ -144,18 +146,16 @@ esac
 
   function runtimes(one: NodeModel, strictly: string): string {
     if (upstreams.length === 0) return '  : # there is no upstream to stand in for\n';
-    const containerd = '/etc/containerd/config.toml /etc/containerd/conf.d/50-umbra.toml';
     const docker = !tellsDocker(one) ? '' : `${cluster.coe === 'kubernetes' ? '  for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do\n    [ -x "$root$at/dockerd" ] || continue\n' : '  for once in 1; do\n'}    before=$(prints /etc/docker/daemon.json)
     tell docker || failed=1
     if [ "$before" != "$(prints /etc/docker/daemon.json)" ] && active docker; then control restart docker; fi
     break
   done
 `;
-    const kubernetes = cluster.coe !== 'kubernetes' ? '' : `  # What is there of hosts.toml is read at each pull.
-  if [ "$before" != "$(prints ${containerd})" ] && active containerd; then control restart containerd; fi
+    const kubernetes = cluster.coe !== 'kubernetes' ? '' : `  if [ "$before" != "$(containerd)" ] && active containerd; then control restart containerd; fi
   if active crio; then control reload crio; fi
 `;
-    return `  before=$(prints ${containerd})
+    return `  before=$(containerd)
   tell ${clientsOf(one).join(',')}${strictly} || failed=1
 ${kubernetes}${docker}`;
   }

@@ -17,6 +17,7 @@ root=\${UMBRA_ROOT-}
 [ "$(id -u)" = 0 ] || [ -n "$root" ] || { echo 'umbra: this is for root' >&2; exit 1; }
 
 say() { echo "umbra: $*" >&2; }
+containerd() { cat "$root"/etc/containerd/*.toml "$root"/etc/containerd/*/*.toml 2>/dev/null | sha256sum; }
 prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 active() { systemd && systemctl is-active --quiet "$1"; }
@@ -24,8 +25,7 @@ active() { systemd && systemctl is-active --quiet "$1"; }
 ${FORGET}
 umbra=
 for one in "$root/opt/umbra/${program.version}" "$root"/opt/umbra/*; do [ ! -x "$one/bin/umbra" ] || { umbra=$one/bin/umbra; break; }; done
-containerd='/etc/containerd/config.toml /etc/containerd/conf.d/50-umbra.toml'
-before_containerd=$(prints $containerd)
+before_containerd=$(containerd)
 before_docker=$(prints /etc/docker/daemon.json)
 if [ -n "$umbra" ]; then
   (cd / && "$umbra" client-config revert --root "\${root:-/}") >&2 || { say 'see above: what clients were told is still there, so that the registry stays'; exit 1; }
@@ -35,7 +35,7 @@ elif [ -e "$root/var/lib/umbra-client-config" ]; then
 fi
 [ -e "$root${CLIENTS_FILE}.told" ] || [ ! -e "$root${CLIENTS_FILE}" ] || cp "$root${CLIENTS_FILE}" "$root${CLIENTS_FILE}.told"
 forget ''
-if [ "$before_containerd" != "$(prints $containerd)" ] && active containerd; then systemctl restart containerd; fi
+if [ "$before_containerd" != "$(containerd)" ] && active containerd; then systemctl restart containerd; fi
 if [ "$before_docker" != "$(prints /etc/docker/daemon.json)" ] && active docker; then systemctl restart docker; fi
 if active crio; then systemctl reload crio; fi
 
