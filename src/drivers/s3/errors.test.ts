@@ -18,6 +18,8 @@ test.each([
   [answer('RequestTimeTooSkewed', 403), 'retryable', true, 'the clocks of this machine and of the store differ'],
   [answer('ConditionalRequestConflict', 409), 'retryable', true, '409'],
   [broken('ECONNRESET'), 'retryable', false, 'could not be asked (ECONNRESET: it broke)'],
+  [Object.assign(answer('Error', 404, 'aborted\n  Deserialization error: to see the raw response, inspect …'), { code: 'ECONNRESET' }), 'retryable', false, 'ECONNRESET'],
+  [answer('Error', 404, 'Unclosed tag\n  Deserialization error: to see the raw response, inspect …'), 'retryable', false, '404'],
   [answer('QuotaExceeded', 403), 'full', false, 'no space or quota left in bucket images'],
   [answer('NoSuchBucket', 404), 'permanent', false, 'there is no bucket images'],
   [answer('AccessDenied', 403), 'permanent', false, 's3:ListBucket, s3:ListBucketMultipartUploads on images'],

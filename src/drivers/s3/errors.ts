@@ -66,6 +66,7 @@ export function s3Error(error: unknown, context: ErrorContext): DriverError {
   if (problem !== undefined) return new DriverError('permanent', `${what}: ${problem}`, { cause: error });
   const retryAfterMs = retryAfterOf(error);
   const again = (answered: boolean): DriverError => new DriverError('retryable', `${what}: ${store} ${said}`, { cause: error, retryAfterMs, answered });
+  if (status !== undefined && isUnread(error, code)) return again(false);
   if (REFUSED_ONCE.has(code) || status === 408 || status === 409 || status === 429) return again(true);
   if (status === 501) return permanent('this store cannot do that');
   if (status === 403) return permanent(DENIED.replaceAll('BUCKET', bucket));
@@ -74,6 +75,16 @@ export function s3Error(error: unknown, context: ErrorContext): DriverError {
   if (status === undefined || status >= 500 || status < 400) return again(false);
   return permanent('it will not do so later either');
 }
+
+/** The answer broke off within its body, or was garbled: its status is all that came, and what it said is not known. */
+function isUnread(error: unknown, code: string): boolean {
+  return BROKEN.has(code) || (error instanceof Error && error.message.includes(UNREADABLE));
+}
+
+/** Node's, for connections. */
+const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ERR_STREAM_PREMATURE_CLOSE', 'HPE_INVALID_EOF_STATE', 'HPE_INVALID_CHUNK_SIZE']);
+/** The SDK adds this to whatever its parser throws. */
+const UNREADABLE = 'Deserialization error: to see the raw response';
 
 const DENIED = 'these credentials may not do that; they need s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on BUCKET/* and s3:ListBucket, s3:ListBucketMultipartUploads on BUCKET';
 
