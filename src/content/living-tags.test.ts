@@ -65,13 +65,13 @@ describe('many tags', () => {
     for (let i = 0; i < MANY; i++) await push(writer, i);
     const readsOf = async (work: () => Promise<unknown>): Promise<string[]> => {
       const reads: string[] = [];
-      const stop = driver.before('*', /./, ({ op }) => void (op === 'list' || reads.push(op)));
+      // Up to when the view's tags expired is another matter.
+      const stop = driver.before('*', /(?<!\/expired)$/, ({ op }) => void (op === 'list' || reads.push(op)));
       await work();
       stop();
       return reads;
     };
-    const ofTheView = 1; // up to when its tags expired
-    expect((await readsOf(() => reader.manifests.tagNames(repo))).length).toBe(2 * MANY + ofTheView);
+    expect((await readsOf(() => reader.manifests.tagNames(repo))).length).toBe(2 * MANY);
     expect(await readsOf(() => reader.manifests.tagNames(repo))).toEqual([]);
     await push(writer, MANY, 'v000');
     expect(await readsOf(() => reader.manifests.tagNames(repo))).toEqual(['get', 'get']);
