@@ -16,7 +16,7 @@ export interface Tenant {
 }
 
 export interface Left {
-  /** Names of users in the domain of nodes. */
+  /** Names of users in the domain of nodes, of clusters of the tenants' projects. */
   readonly users: readonly string[];
   /** How many trusts tenants have lent. */
   readonly trusts: number;
@@ -111,7 +111,7 @@ export async function clusterCloud(openstack: OpenStackSettings, options: { read
       return await logIn({ methods: ['application_credential'], application_credential: { id, secret } });
     },
     async left(tenants) {
-      const users = (await listed(`/users?domain_id=${domainId}`, 'users')).map(({ name }) => String(name)).filter((name) => name !== domainAdmin.name);
+      const users = (await listed(`/users?domain_id=${domainId}`, 'users')).map(({ name }) => String(name)).filter((name) => tenants.some(({ projectId }) => name.includes(projectId)));
       const trusts = (await listed('/OS-TRUST/trusts', 'trusts')).filter((trust) => tenants.some(({ user }) => user.id === trust['trustor_user_id']));
       const credentials = await Promise.all(tenants.map(async ({ user }) => await listed(`/users/${user.id}/application_credentials`, 'application_credentials')));
       return { users, trusts: trusts.length, applicationCredentials: credentials.flat().map(({ name }) => String(name)).filter((name) => name.startsWith('umbra-')) };

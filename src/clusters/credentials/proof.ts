@@ -32,8 +32,9 @@ const FIRST_WAIT_MS = 400;
 
 /** @throws CloudError that says what cannot be done, or what can and must not */
 export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: AbortSignal): Promise<void> {
-  const grant = await cloud.logIn(claim.auth, signal);
-  const place: Place = { url: cloud.accountOf(grant, claim.projectId), token: grant.token };
+  let grant = await cloud.logIn(claim.auth, signal);
+  const url = cloud.accountOf(grant, claim.projectId);
+  let place: Place = { url, token: grant.token };
   const { containers } = cloud;
   const seen = async (what: string, ask: () => Promise<number>, isRight: (status: number) => boolean, turns = TURNS): Promise<void> => {
     for (let turn = 1; ; turn++) {
@@ -41,6 +42,10 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
       if (isRight(status)) return;
       if (turn >= turns) throw new CloudError('permanent', `${what} (Swift answered ${status})`, { status });
       await pause(FIRST_WAIT_MS * 2 ** (turn - 1), timers, signal);
+      if (status !== 401) continue;
+      // What was changed of the user in the same second revokes tokens made after it.
+      grant = await cloud.logIn(claim.auth, signal);
+      place = { url, token: grant.token };
     }
   };
 
@@ -62,7 +67,7 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
     await seen(`the nodes' credential may not delete in container ${name}`, async () => await containers.remove(place, name, claim.probe, signal), (status) => isGood(status) || status === 404);
   }
 
-  const closed = async (what: string, ask: () => Promise<number>): Promise<void> => await seen(what, ask, (status) => status === 403 || status === 401, TURNS_CLOSED);
+  const closed = async (what: string, ask: () => Promise<number>): Promise<void> => await seen(what, ask, (status) => status === 403, TURNS_CLOSED);
   if (claim.write !== 'all' && claim.isOwn && !claim.openProject)
     await closed(`the nodes' credential may write to container ${claim.container}, which registry_write ${claim.write} forbids`, async () => await containers.put(place, claim.container, claim.probe, claim.probe, signal));
   if (claim.openProject) return;
@@ -71,8 +76,8 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
   await closed(`the nodes' credential opens every container of project ${claim.projectId}: ${why}`, async () => await containers.list(place, undefined, signal));
   await closed(`the nodes' credential may write everywhere in project ${claim.projectId}: ${why}`, async () => await containers.put(place, nobodys, claim.probe, claim.probe, signal));
   if (claim.serviceProjectId !== undefined && claim.serviceProjectId !== claim.projectId) {
-    const service: Place = { url: cloud.accountOf(grant, claim.serviceProjectId), token: grant.token };
-    await closed(`the nodes' credential opens the service project: ${why}`, async () => await containers.list(service, undefined, signal));
+    const service = cloud.accountOf(grant, claim.serviceProjectId);
+    await closed(`the nodes' credential opens the service project: ${why}`, async () => await containers.list({ ...place, url: service }, undefined, signal));
   }
 }
 

@@ -48,7 +48,7 @@ export function nodeUsers({ settings, connection, logins }: NodeUsersDeps): Node
   const ids: { project?: string; role?: string } = {};
 
   /** As the domain's administrator. */
-  const call = async (what: string, method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, expect: readonly number[], signal: AbortSignal, more: { readonly json?: object; readonly secrets?: readonly string[]; readonly once?: boolean } = {}): Promise<{ readonly status: number; readonly rows: Row }> =>
+  const call = async (what: string, method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, expect: readonly number[], signal: AbortSignal, more: { readonly json?: object; readonly secrets?: readonly string[]; readonly once?: boolean } = {}): Promise<{ readonly status: number; readonly rows: Row }> =>
     await logins.as('admin', async ({ token }) => {
       const { status, text } = await connection.call({ what, method, url: `${base}${path}`, token, expect, remedies, ...more }, signal);
       return { status, rows: text === '' ? {} : (JSON.parse(text) as Row) }; // Keystone's answer
@@ -113,16 +113,14 @@ export function nodeUsers({ settings, connection, logins }: NodeUsersDeps): Node
     serviceProject: projectId,
     async ensure({ name, password, description }, signal) {
       const what = `make user ${name} of domain ${domainName}`;
-      const secrets = [password.reveal()];
       // Password rules of the cloud must not lock nodes out.
       const options = { ignore_password_expiry: true, ignore_change_password_upon_first_use: true };
       const user = { name, password: password.reveal(), description, domain_id: await domainId(signal), enabled: true, options };
-      const { status, rows } = await call(what, 'POST', '/users', [201, 409], signal, { json: { user }, secrets });
+      const { status, rows } = await call(what, 'POST', '/users', [201, 409], signal, { json: { user }, secrets: [password.reveal()] });
       if (status === 201) return String((rows['user'] as Row)['id']); // Keystone's answer
-      // Ours, of a call whose answer was lost.
+      // Ours, of a call whose answer was lost, with this password. Setting it again would revoke all tokens of this second, later ones too.
       const id = await find(name, signal);
       if (id === undefined) throw new CloudError('retryable', `${what}: Keystone has it and does not list it`);
-      await call(what, 'PATCH', `/users/${id}`, [200], signal, { json: { user: { password: user.password, enabled: true, description, options } }, secrets });
       return id;
     },
     async remove(id, signal) {
