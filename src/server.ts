@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { createAuth } from './auth/auth.ts';
 import type { Guess, ThrottlePeers } from './auth/throttle.ts';
-import type { Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
+import type { ClustersConfig, Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
 import { content } from './content/content.ts';
 import { keys } from './content/keys.ts';
 import { isDriverError, type CallOptions, type Driver } from './drivers/driver.ts';
@@ -180,6 +180,13 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     addresses.push(...open.addresses);
   }
 
+  if (config.clusters !== undefined) {
+    const { drainMs } = config.limits;
+    const open = await openClusters(config.clusters, { timers, nowMs, log, trusted, warn });
+    closing.push(() => open.close(drainMs));
+    addresses.push(...open.addresses);
+  }
+
   const house = await keepHouse({
     group, timers,
     sweep: async (signal) => {
@@ -252,6 +259,30 @@ async function proxyMaker(config: Config, { own, handlerOf, log, metrics, truste
       },
       distrusted: (fields) => log.info(fields, 'a client of the proxy broke off TLS; does it trust what `umbra ca` prints?'),
     });
+}
+
+/** The cluster service, loaded and opened only where it is configured. */
+async function openClusters(config: ClustersConfig, { timers, nowMs, log, trusted, warn }: Pick<ServerDeps, 'timers' | 'nowMs' | 'log'> & Pick<ProxyParts, 'trusted' | 'warn'>): Promise<OpenListener> {
+  const { startClusters } = await import('./clusters/service.ts');
+  const service = await startClusters(config, {
+    timers, nowMs, log,
+    elapsedMs: () => performance.now(),
+    random: Math.random,
+    ended: ({ req, ...facts }) => log.request({ method: req.method ?? 'GET', url: req.url ?? '', client: clientAddress(req, trusted), agent: req.headers['user-agent'], bytesIn: 0, ...facts }),
+  });
+  try {
+    const open = await openListener(config, { handle: service.handle, warn });
+    return {
+      addresses: open.addresses,
+      close: async (drainMs) => {
+        await open.close(drainMs);
+        await service.close();
+      },
+    };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
 }
 
 /** What the registry wants to know of the host in a name. It asks only for hosts whose policy is `proxy`. */

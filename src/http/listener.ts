@@ -47,7 +47,7 @@ const IDLE_LOOK_MS = 50;
 const HEADERS_MS = 30_000;
 
 /** @throws Error naming the address, where it cannot be bound */
-export async function openListener(config: ListenerConfig, deps: ListenerDeps): Promise<OpenListener> {
+export async function openListener(config: Pick<ListenerConfig, 'address' | 'binds' | 'tls'>, deps: ListenerDeps): Promise<OpenListener> {
   const servers: Opened[] = [];
   const addresses: { host: string; port: number }[] = [];
   const tls = config.tls === undefined ? undefined : watchCertificate(config.tls, deps);

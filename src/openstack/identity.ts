@@ -161,7 +161,7 @@ function parsed(text: string): Body | undefined {
 }
 
 /** What of the catalogue can be understood. */
-function services(catalog: unknown): readonly Service[] {
+export function services(catalog: unknown): readonly Service[] {
   return records(catalog).map(({ type, endpoints }) => ({
     type: String(type),
     endpoints: records(endpoints).map(({ interface: side, region_id: id, region, url }) => ({ interface: String(side), region: String(id ?? region), url: String(url) })),
