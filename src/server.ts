@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { join } from 'node:path';
 import { createAuth } from './auth/auth.ts';
 import type { Guess, ThrottlePeers } from './auth/throttle.ts';
 import type { ClustersConfig, Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
@@ -268,6 +269,9 @@ async function openClusters(config: ClustersConfig, { timers, nowMs, log, truste
     timers, nowMs, log,
     elapsedMs: () => performance.now(),
     random: Math.random,
+    version: VERSION,
+    programs: join(import.meta.dirname, '..', 'programs'),
+    clientOf: (req) => clientAddress(req, trusted),
     ended: ({ req, ...facts }) => log.request({ method: req.method ?? 'GET', url: req.url ?? '', client: clientAddress(req, trusted), agent: req.headers['user-agent'], bytesIn: 0, ...facts }),
   });
   try {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Secret, type ClustersConfig } from '../config/config.ts';
 import { systemTimers } from '../workers/timers.ts';
+import { openDatabase, type ClusterDatabase } from './database/database.ts';
 import { startClusters } from './service.ts';
 
 export interface Person {
@@ -37,6 +38,8 @@ export interface FakeKeystone {
   close(): void;
 }
 
+/** Of the program for nodes that tests put into the folder. */
+export const VERSION = '1.2.3';
 const HOUR_MS = 3_600_000;
 
 export async function fakeKeystone(): Promise<FakeKeystone> {
@@ -69,7 +72,7 @@ export async function fakeKeystone(): Promise<FakeKeystone> {
         user: { id: user, name: user, domain: { id: domain, name: domain } },
         ...(project === undefined ? {} : { project: { id: project, name: project, domain: { id: 'default', name: 'Default' } }, roles: roles.map((name) => ({ id: name, name })), catalog: endpoints.length === 0 ? [] : [{ type: 'object-store', endpoints }] }),
         ...(trustee === undefined ? {} : { 'OS-TRUST:trust': { id: 'trust', trustee_user: { id: trustee } } }),
-        ...(applicationCredential === undefined ? {} : { application_credential: { id: applicationCredential, name: 'c', restricted: true } }),
+        ...(applicationCredential === undefined ? {} : { application_credential: { id: 'c1', name: applicationCredential, restricted: true } }),
       },
     });
   });
@@ -96,6 +99,10 @@ export interface TestService {
   readonly config: ClustersConfig;
   /** What was logged: events with fields, as JSON. */
   readonly logged: string[];
+  /** How often the lifecycle was told that there is work; it does none, a test says what became of it. */
+  readonly woken: { readonly count: number };
+  /** The database, beside the service. */
+  readonly database: ClusterDatabase;
   /** @param init.json a body */
   call(token: string | undefined, method: string, path: string, init?: { readonly json?: unknown; readonly version?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }): Promise<Reply>;
   close(): Promise<void>;
@@ -115,6 +122,7 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
   const folder = await mkdtemp(join(tmpdir(), 'umbra-clusters-'));
   const keystone = await fakeKeystone();
   const logged: string[] = [];
+  const woken = { count: 0 };
   const note = (fields: object, event: string): void => void logged.push(`${event} ${JSON.stringify(fields)} ${String((fields as { error?: Error }).error?.stack)}`);
   const config: ClustersConfig = {
     address: 'localhost:0', binds: [], tls: undefined,
@@ -126,16 +134,18 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
     serviceProject: { name: 'umbra-nodes', domain: 'Default' },
     roles: { admin: ['admin'], operator: ['admin', 'member'], node: 'reader', delegated: ['member'] },
     defaults: { credentialMode: 'acl', write: 'cache', policy: 'proxy', port: 5000, upstreams: [], fallback: undefined },
+    nodes: { image: undefined, ca: undefined, diskBytes: 2 ** 30, renewMs: 300_000 },
     openProject: false, accessRules: false, allowPrivateUpstreams: false,
     programs: join(folder, 'programs'),
     adopt: undefined,
     ...change,
   };
-  const service = await startClusters(config, { timers: systemTimers, nowMs, elapsedMs: () => performance.now(), random: Math.random, log: { info: note, warn: note, error: note }, ended: () => undefined });
+  const database = await openDatabase({ url: config.database.reveal(), timers: systemTimers, nowMs });
+  const service = await startClusters(config, { timers: systemTimers, nowMs, elapsedMs: () => performance.now(), random: Math.random, log: { info: note, warn: note, error: note }, ended: () => undefined, version: VERSION, programs: '', clientOf: () => '127.0.0.1', startLifecycle: () => ({ wake: () => void woken.count++, close: async () => undefined }) });
   const server = createServer((request, response) => service.handle(request, response, false));
   const origin = await listening(server);
   return {
-    keystone, config, logged,
+    keystone, config, logged, woken, database,
     async call(token, method, path, { json, version, headers = {}, body = json === undefined ? undefined : JSON.stringify(json) } = {}) {
       const answer = await fetch(`${origin}${path}`, {
         method,
@@ -150,6 +160,7 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
       server.closeAllConnections();
       server.close();
       await service.close();
+      await database.close();
       keystone.close();
       await rm(folder, { recursive: true });
     },

@@ -1,13 +1,27 @@
 /** The cluster service put together, in order, and closed in reverse. Whoever starts it opens the sockets. */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { ClustersConfig } from '../config/config.ts';
 import type { Timers } from '../workers/timers.ts';
+import { artifacts } from './api/artifacts.ts';
+import { clusterNodes } from './api/cluster-nodes.ts';
+import { clusterRoutes } from './api/cluster-routes.ts';
+import { createClusters } from './api/clusters.ts';
 import { createHandler, type Ended, type Handle } from './api/handler.ts';
-import { mustBePossible } from './api/possible.ts';
+import { isNodeCredential } from './api/node-credentials.ts';
+import { nodeRoutes } from './api/node-routes.ts';
+import { mustBeAllowed, mustBePossible } from './api/possible.ts';
+import { createPrograms } from './api/programs.ts';
 import { templateRoutes } from './api/template-routes.ts';
-import { createTemplates } from './api/templates.ts';
+import { createTemplates, valuesOf } from './api/templates.ts';
+import { bootstrap as createBootstrap } from './bootstrap/bootstrap.ts';
+import { nodeEndpoints } from './bootstrap/endpoints.ts';
+import { cloudSettings } from './cloud-settings.ts';
 import { openDatabase } from './database/database.ts';
 import { sealedSecrets } from './database/sealed.ts';
 import { createTokens } from './keystone/tokens.ts';
+import type { LifecycleEvent } from './lifecycle/lifecycle.ts';
+import { startLifecycle } from './lifecycle/worker.ts';
 
 export interface ClustersService {
   readonly handle: Handle;
@@ -20,39 +34,92 @@ export interface ClustersDeps {
   readonly elapsedMs: () => number;
   /** From 0 to less than 1. */
   readonly random: () => number;
-  readonly log: { warn(fields: object, event: string): void; error(fields: object, event: string): void; info(fields: object, event: string): void };
+  readonly log: { info(fields: object, event: string): void; warn(fields: object, event: string): void; error(fields: object, event: string): void };
   readonly ended: (facts: Ended) => void;
+  /** The address of a request's client, behind proxies that are trusted. */
+  readonly clientOf: (req: IncomingMessage) => string;
+  /** Of Umbra. */
+  readonly version: string;
+  /** Where `clusters.programs` is not set. */
+  readonly programs: string;
+  /** Does what rows ask for. */
+  readonly startLifecycle?: typeof startLifecycle;
 }
 
 /** @throws Error with the reason why it cannot start: a database that is not usable, a key that opens nothing, … */
-export async function startClusters(config: ClustersConfig, { timers, nowMs, elapsedMs, random, log, ended }: ClustersDeps): Promise<ClustersService> {
-  const closing: (() => Promise<void>)[] = [];
+export async function startClusters(config: ClustersConfig, deps: ClustersDeps): Promise<ClustersService> {
+  const closing: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (const each of closing.splice(0).toReversed()) await each();
   };
   try {
-    const database = await openDatabase({ url: config.database.reveal(), timers, nowMs });
-    closing.push(() => database.close());
-    const secrets = sealedSecrets(database, config.encryptionKeys);
-    const resealed = await secrets.reseal();
-    if (resealed > 0) log.info({ secrets: resealed }, 'clusters: secrets brought under the newest key');
-    const tokens = createTokens({ keystone: config.keystone, nowMs });
-    closing.push(() => tokens.close());
-    const templates = createTemplates({ database, config, random, mustBePossible: (settings, access) => mustBePossible(settings, access, config) });
-    const { publicUrl } = config;
-    const handle = createHandler({
-      config, tokens, elapsedMs, ended,
-      resources: {
-        clustertemplates: templateRoutes(templates, 'clustertemplates', publicUrl),
-        baymodels: templateRoutes(templates, 'baymodels', publicUrl),
-      },
-      open: {},
-      isNode: async () => false,
-      failed: (error, requestId) => log.error({ error, request: requestId }, 'clusters: request failed'),
-    });
-    return { handle, close };
+    return { handle: await start(config, deps, closing), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+const PURGE_MS = 3_600_000;
+
+async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() => Promise<void> | void)[]): Promise<Handle> {
+  const { timers, nowMs, random, log } = deps;
+  const { publicUrl } = config;
+  const database = await openDatabase({ url: config.database.reveal(), timers, nowMs });
+  closing.push(() => database.close());
+  const secrets = sealedSecrets(database, config.encryptionKeys);
+  const resealed = await secrets.reseal();
+  if (resealed > 0) log.info({ secrets: resealed }, 'clusters: secrets brought under the newest key');
+  const cloud = cloudSettings(config);
+  const tokens = createTokens({ keystone: config.keystone, nowMs });
+  closing.push(() => tokens.close());
+  const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, report: (event) => report(event, log) });
+  closing.push(() => lifecycle.close());
+  const bootstrap = createBootstrap({ database, secrets, randomBytes, renewSeconds: Math.round(config.nodes.renewMs / 1000) });
+  closing.push(everyHour(timers, async () => void (await bootstrap.purge()), (error) => log.error({ error }, 'clusters: tokens and nodes of long ago could not be removed')));
+  const programs = createPrograms(config.programs ?? deps.programs);
+
+  const templates = createTemplates({ database, config, random, mustBePossible: (settings, access) => mustBePossible(settings, access, cloud) });
+  const clusters = createClusters({ database, secrets, config, random, lifecycle, template: (...args) => templates.within(...args), mustBeAllowed: (settings, access) => mustBeAllowed(settings, access, cloud, config.roles.operator) });
+  const parts = {
+    artifacts: artifacts({ config, bootstrap, programs, version: deps.version, templateOf: async ({ template_uuid: uuid }) => valuesOf(await templates.byUuid(uuid)) }),
+    nodes: clusterNodes(bootstrap),
+  };
+  const ofNodes = nodeRoutes(nodeEndpoints({ bootstrap, nowMs }), deps.clientOf);
+  return createHandler({
+    config, tokens,
+    resources: {
+      clustertemplates: templateRoutes(templates, 'clustertemplates', publicUrl),
+      baymodels: templateRoutes(templates, 'baymodels', publicUrl),
+      clusters: clusterRoutes({ clusters, resource: 'clusters', publicUrl, parts }),
+      bays: clusterRoutes({ clusters, resource: 'bays', publicUrl, parts }),
+    },
+    open: { bootstrap: ofNodes, nodes: ofNodes, program: programs.resource },
+    isNode: (access) => isNodeCredential(database, access),
+    elapsedMs: deps.elapsedMs,
+    ended: deps.ended,
+    failed: (error, requestId) => log.error({ error, request: requestId }, 'clusters: request failed'),
+  });
+}
+
+/** @returns what ends it */
+function everyHour(timers: Timers, work: () => Promise<void>, failed: (error: unknown) => void): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve();
+  let cancel = (): void => undefined;
+  const later = (): void => {
+    cancel = timers.after(PURGE_MS, () => {
+      running = work().catch(failed).finally(later);
+    });
+  };
+  later();
+  return async () => {
+    cancel();
+    await running;
+    cancel();
+  };
+}
+
+function report({ kind, ...fields }: LifecycleEvent, log: ClustersDeps['log']): void {
+  const isBad = kind === 'failed' || ('status' in fields && /FAILED|DEGRADED/.test(fields.status));
+  log[isBad ? 'warn' : 'info'](fields, `clusters: ${kind}`);
 }

@@ -1,12 +1,13 @@
 /** The keys of the cluster service, `clusters:`. What holds between them is `resolve-clusters.ts`. */
 import * as v from 'valibot';
-import { count, duration, flag, list, map, oneOf, oneOrMany, secret, text } from './kinds.ts';
+import { count, duration, flag, list, map, oneOf, oneOrMany, secret, size, text } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 import type { ClustersSettings } from './settings.ts';
 import { addressProblem, clustersDatabaseProblem, encryptionKeyProblem, openStackUrlProblem, registryHostProblem, serviceUrlProblem } from './words.ts';
 
 const MANY_NODES = 65_535;
 const FIRST_FREE_PORT = 1_024;
+const MIB = 1024 * 1024;
 
 const keystone = map('Who the service is to Keystone, where it checks the tokens of its clients and makes users for nodes.', {
   url: text('Where it answers, with or without `/v3`.', openStackUrlProblem),
@@ -67,6 +68,15 @@ export const clustersMap: Kind<ClustersSettings> = map('The cluster service: an 
       port: v.optional(count('Where the registry listens on each node. The label is `registry_port`.', { min: FIRST_FREE_PORT, max: MANY_NODES }), 5000),
       upstreams: v.optional(list('Registries that it stands for, by their hosts in names; none are the usual ones. The label is `registry_upstreams`.', text('A host.', registryHostProblem)), []),
       fallback: v.optional(oneOf('Where clients on a node turn while its registry does not answer. Not set: `upstream` with the policy `proxy`, else `none`. The label is `registry_fallback`.', ['none', 'upstream'])),
+    }),
+    {},
+  ),
+  nodes: v.optional(
+    map('What holds for every node.', {
+      image: v.optional(text('Umbra’s container image, from a registry that nodes reach without it: what a DaemonSet runs.')),
+      ca: v.optional(text('PEM file, or PEM text, of authorities that nodes trust `clusters.publicUrl` by, besides the usual ones.')),
+      disk: v.optional(size('How much of images each keeps on its disk.', { min: MIB }), '10GiB'),
+      renew: v.optional(duration('How often each tells how it is, and takes a new credential where there is one.', { min: 10_000 }), '5m'),
     }),
     {},
   ),

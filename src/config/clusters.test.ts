@@ -34,6 +34,7 @@ test('what is not said has its default', async () => {
     serviceProject: { name: 'umbra-nodes', domain: 'Default' },
     roles: { admin: ['admin'], operator: ['admin', 'member', 'swiftoperator'], node: 'reader', delegated: ['member'] },
     defaults: { credentialMode: 'acl', write: 'cache', policy: 'proxy', port: 5000, upstreams: [], fallback: undefined },
+    nodes: { ca: undefined, diskBytes: 10 * 2 ** 30, renewMs: 300_000 },
     openProject: false,
     accessRules: false,
     allowPrivateUpstreams: false,

@@ -238,6 +238,15 @@ export interface ClustersConfig {
   readonly serviceProject: { readonly name: string; readonly domain: string } | undefined;
   readonly roles: ClusterRoles;
   readonly defaults: ClusterDefaults;
+  readonly nodes: {
+    /** What a DaemonSet runs. */
+    readonly image: string | undefined;
+    /** PEM text of extra authorities, which nodes trust `publicUrl` by. */
+    readonly ca: string | undefined;
+    /** Bound of each node's cache. */
+    readonly diskBytes: number;
+    readonly renewMs: number;
+  };
   /** Nodes may be lent a role that opens every container of the project. */
   readonly openProject: boolean;
   /** Application credentials are bound to the paths of their containers. */

@@ -1,10 +1,10 @@
 /** The cluster service's configuration in the words of the file, with nothing left out. */
 import type { ClustersConfig } from './config.ts';
 import type { Words } from './explain.ts';
-import { formatDuration } from './quantity.ts';
+import { formatDuration, formatSize } from './quantity.ts';
 
 export function clustersInWords(config: ClustersConfig): Words {
-  const { address, tls, publicUrl, database, encryptionKeys, keystone, trusteeDomain, serviceProject, roles, defaults, openProject, accessRules, allowPrivateUpstreams, programs, adopt } = config;
+  const { address, tls, publicUrl, database, encryptionKeys, keystone, trusteeDomain, serviceProject, roles, defaults, nodes, openProject, accessRules, allowPrivateUpstreams, programs, adopt } = config;
   const { url, username, password, userDomain, project, projectDomain, region, interface: side, ca, insecure, cacheForMs } = keystone;
   return {
     address,
@@ -17,6 +17,7 @@ export function clustersInWords(config: ClustersConfig): Words {
     serviceProjectDomain: serviceProject?.domain,
     roles: { ...roles },
     defaults: { ...defaults },
+    nodes: { image: nodes.image, ca: nodes.ca, disk: formatSize(nodes.diskBytes), renew: formatDuration(nodes.renewMs) },
     openProject, accessRules, allowPrivateUpstreams, programs,
     adopt: adopt && { magnumUrl: adopt.magnumUrl, interval: formatDuration(adopt.intervalMs) },
   };

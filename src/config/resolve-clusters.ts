@@ -55,6 +55,7 @@ export function resolveClusters(clusters: ClustersSettings, { listeners }: Pick<
     serviceProject: serviceProject === undefined ? undefined : { name: serviceProject, domain: clusters.serviceProjectDomain ?? trusteeDomain?.name ?? projectDomain },
     roles: clusters.roles,
     defaults: { ...defaults, fallback: defaults.fallback },
+    nodes: { image: clusters.nodes.image, ca: files.certificates(clusters.nodes.ca, [...AT, 'nodes', 'ca']), diskBytes: clusters.nodes.disk, renewMs: clusters.nodes.renew },
     openProject: clusters.openProject,
     accessRules: clusters.accessRules,
     allowPrivateUpstreams: clusters.allowPrivateUpstreams,

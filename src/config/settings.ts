@@ -144,6 +144,13 @@ export interface ClustersSettings {
     readonly upstreams: readonly string[];
     readonly fallback?: ClusterDefaults['fallback'] | undefined;
   };
+  readonly nodes: {
+    readonly image?: string | undefined;
+    /** A path, or PEM text. */
+    readonly ca?: string | undefined;
+    readonly disk: number;
+    readonly renew: number;
+  };
   readonly openProject: boolean;
   readonly accessRules: boolean;
   readonly allowPrivateUpstreams: boolean;

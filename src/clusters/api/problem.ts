@@ -8,8 +8,10 @@ const STATUS = {
   'method not allowed': 405,
   'not acceptable': 406,
   conflict: 409,
+  gone: 410,
   'too large': 413,
   'unsupported media type': 415,
+  'too many': 429,
   internal: 500,
   unavailable: 503,
 } as const;

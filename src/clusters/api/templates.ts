@@ -39,6 +39,8 @@ export interface Templates {
   create(access: Access, body: unknown): Promise<TemplateRow>;
   change(access: Access, ident: string, patch: unknown): Promise<TemplateRow>;
   remove(access: Access, ident: string): Promise<void>;
+  /** Of a cluster, whoever sees it. */
+  byUuid(uuid: string): Promise<TemplateRow>;
   document(row: TemplateRow, resource: TemplateResource): Document;
 }
 
@@ -124,6 +126,8 @@ export function createTemplates({ database, config, random, mustBePossible }: Te
 
     find: (access, ident) => find(db, access, ident),
     within: find,
+
+    byUuid: (uuid) => db.selectFrom('templates').selectAll().where('uuid', '=', uuid).executeTakeFirstOrThrow(),
 
     async create(access, body) {
       mustChange(access, 'clustertemplate:create');

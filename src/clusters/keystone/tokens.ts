@@ -21,8 +21,9 @@ export interface Caller {
   readonly roles: readonly string[];
   /** How they logged in, as Keystone calls it. */
   readonly methods: readonly string[];
-  /** Their token came by a trust; by an application credential: ids of who got it, in which ours can be told. */
+  /** Where their token came by a trust: the id of the user to whom it was given. */
   readonly trustee: string | undefined;
+  /** Where it came by an application credential: its name. */
   readonly applicationCredential: string | undefined;
   readonly catalogue: readonly Service[];
   readonly token: Secret;
@@ -181,7 +182,7 @@ function parsed(answer: WireAnswer, token: string): { readonly caller: Caller | 
     roles: Array.isArray(roles) ? roles.map((role: Named | null) => role?.name).filter(isText) : [],
     methods: Array.isArray(methods) ? methods.filter(isText) : [],
     trustee: body['OS-TRUST:trust'] === undefined ? undefined : String(body['OS-TRUST:trust'].trustee_user?.id),
-    applicationCredential: body.application_credential === undefined ? undefined : String(body.application_credential.id),
+    applicationCredential: body.application_credential === undefined ? undefined : String(body.application_credential.name),
     catalogue: services(catalog),
     token: new Secret(token),
   };
