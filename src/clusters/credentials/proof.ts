@@ -68,8 +68,6 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
   }
 
   const closed = async (what: string, ask: () => Promise<number>): Promise<void> => await seen(what, ask, (status) => status === 403, TURNS_CLOSED);
-  if (claim.write !== 'all' && claim.isOwn && !claim.openProject)
-    await closed(`the nodes' credential may write to container ${claim.container}, which registry_write ${claim.write} forbids`, async () => await containers.put(place, claim.container, claim.probe, claim.probe, signal));
   if (claim.openProject) return;
   const nobodys = nobodysContainer();
   const why = 'is a role that it has one of Swift\'s operator roles? Name another in clusters.roles';
@@ -79,6 +77,9 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
     const service = cloud.accountOf(grant, claim.serviceProjectId);
     await closed(`the nodes' credential opens the service project: ${why}`, async () => await containers.list({ ...place, url: service }, undefined, signal));
   }
+  // Last: where a role opens everything, that is what is to be said.
+  if (claim.write !== 'all' && claim.isOwn)
+    await closed(`the nodes' credential may write to container ${claim.container}, which registry_write ${claim.write} forbids`, async () => await containers.put(place, claim.container, claim.probe, claim.probe, signal));
 }
 
 function isGood(status: number): boolean {

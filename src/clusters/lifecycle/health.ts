@@ -59,8 +59,8 @@ async function statusOf(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSig
   const { container, upstreamContainer } = nodeStorage({ uuid: cluster.uuid, project_id: cluster.projectId }, cluster.settings);
   for (const name of [container, ...(upstreamContainer === undefined ? [] : [upstreamContainer])]) {
     const status = await cloud.containers.list(place, name, signal);
-    if (status === 404) return `DEGRADED: container ${name} is gone: rotate the credential, which makes it again, empty`;
-    if (status === 401 || status === 403) return await degraded(`the access list of container ${name} does not let the nodes in any more: rotate the credential`);
+    // Of a container that is gone Swift says 403 too, to whoever does not own the account.
+    if (status === 401 || status === 403 || status === 404) return await degraded(`container ${name} is gone, or its access list does not let the nodes in any more: rotate the credential, which makes both again, a container that was gone empty`);
   }
   return 'ACTIVE';
 }

@@ -97,7 +97,7 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       if (who === 'owner') return await token(owner);
       return who === 'admin' ? await cloud.adminToken() : await token(await cloud.tenant(['member'], owner.projectId));
     };
-    const LIVES = CREDENTIAL_MODES.flatMap((mode, i) => DELETERS.map((deleter, j) => ({ mode, deleter, isChosen: isMain && i === j })));
+    const LIVES = CREDENTIAL_MODES.flatMap((mode, i) => DELETERS.map((deleter, j) => ({ mode, deleter, isChosen: isMain && i === j && mode !== 'trust' })));
 
     describe.each(LIVES)('$mode, deleted by $deleter', ({ mode, deleter, isChosen }) => {
       test.runIf(SOAK || isChosen)('gets a credential that opens its containers and nothing else, and leaves only them', async () => {
@@ -216,15 +216,14 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
         await umbra.until(uuid, 'gone');
         expect(await access(`registry-${uuid}`)).toEqual([null, null]);
       });
-      test.runIf(SOAK).each(CREDENTIAL_MODES)('%s: a token that has ended', async (credentialMode) => {
+      test.runIf(SOAK).each(['trust', 'app_cred'] as const)('%s: a token that has ended', async (credentialMode) => {
         umbra.start();
-        const reason = await refused({ credentialMode, container: 'x' }, owner, 'gAAAAA');
-        if (credentialMode !== 'acl') expect(reason).toContain('needs the token of whoever asks, and it has ended; ask again');
+        expect(await refused({ credentialMode }, owner, 'gAAAAA')).toContain('needs the token of whoever asks, and it has ended; ask again');
       });
     });
 
     describe.each(CREDENTIAL_MODES)('rotation of %s', (credentialMode) => {
-      test.runIf(SOAK || (isMain && credentialMode === 'acl') || (!isMain && credentialMode === 'trust'))('makes a new one beside the old one, which goes when nodes have the new', async () => {
+      test.runIf(SOAK || (!isMain && credentialMode === 'trust'))('makes a new one beside the old one, which goes when nodes have the new', async () => {
         umbra.start();
         const uuid = await created({ credentialMode });
         const old = await words(uuid);
@@ -297,11 +296,11 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       expect(await asNode(await words(uuid), 'GET', `registry-${uuid}`)).toBe(204);
       const before = await access(`registry-${uuid}`, colleague);
       await cloud.swift(colleague, 'POST', `registry-${uuid}`, { 'x-container-read': '' });
-      await expect.poll(async () => await healthOf(uuid), { timeout: 30_000 }).toContain(`DEGRADED: the access list of container registry-${uuid} does not let the nodes in any more`);
+      await expect.poll(async () => await healthOf(uuid), { timeout: 30_000 }).toContain(`DEGRADED: container registry-${uuid} is gone, or its access list does not let the nodes in any more`);
       await cloud.swift(colleague, 'POST', `registry-${uuid}`, { 'x-container-read': before[0] ?? '' });
       await expect.poll(async () => await healthOf(uuid), { timeout: 30_000 }).toBe('ACTIVE');
       await cloud.swift(colleague, 'DELETE', `registry-${uuid}-upstream`);
-      await expect.poll(async () => await healthOf(uuid), { timeout: 30_000 }).toContain('-upstream is gone');
+      await expect.poll(async () => await healthOf(uuid), { timeout: 30_000 }).toContain(`DEGRADED: container registry-${uuid}-upstream is gone`);
     });
 
     test.runIf(SOAK)('a project that is gone keeps no cluster from going', async () => {
@@ -333,7 +332,7 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
 
     test.runIf(SOAK || !isMain)('two instances share the work', async () => {
       const [one, two] = [umbra.start(), umbra.start()];
-      const uuids = await Promise.all(Array.from({ length: SOAK ? 12 : 4 }, async () => await umbra.create(owner, await token(owner))));
+      const uuids = await Promise.all(Array.from({ length: SOAK ? 12 : 3 }, async () => await umbra.create(owner, await token(owner))));
       one.wake();
       two.wake();
       for (const uuid of uuids) expect((await umbra.until(uuid, 'CREATE_COMPLETE', 'CREATE_FAILED'))?.status).toBe('CREATE_COMPLETE');
