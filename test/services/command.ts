@@ -35,7 +35,7 @@ export function attempt(program: string, args: readonly string[], options: Comma
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: { PATH: DEBIAN_PATH, LC_ALL: 'C.UTF-8', ...options.env },
-    timeout: options.timeoutMs ?? 90_000,
+    timeout: options.timeoutMs ?? 180_000,
     killSignal: 'SIGKILL',
   });
   const stdout: Buffer[] = [];

@@ -45,7 +45,7 @@ export class Daemon implements AsyncDisposable {
   /** Rejects with what the program printed where it ends before it is ready, or is not ready in time. */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
-    const deadline = performance.now() + (options.readyTimeoutMs ?? 30_000);
+    const deadline = performance.now() + (options.readyTimeoutMs ?? 120_000);
     while (!(await options.ready(daemon.output))) {
       const late = performance.now() > deadline;
       if (late) await daemon.kill();
@@ -80,7 +80,7 @@ export class Daemon implements AsyncDisposable {
       const bound = new AbortController();
       const stopped = await Promise.race([
         this.#exit.then(() => true),
-        delay(this.#options.stopTimeoutMs ?? 20_000, false, { signal: bound.signal }).catch(() => true),
+        delay(this.#options.stopTimeoutMs ?? 60_000, false, { signal: bound.signal }).catch(() => true),
       ]);
       bound.abort();
       if (!stopped) {
