@@ -15,7 +15,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tls: [],
   openstack: ['tls'],
   // `workers` for its timers.
-  drivers: ['openstack', 'workers', 'tls', 'oci'],
+  postgres: [],
+  drivers: ['postgres', 'openstack', 'workers', 'tls', 'oci'],
   workers: [],
   content: ['drivers', 'oci'],
   // Other registries' stores, read and taken over.
@@ -34,7 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Other programs' files on a machine that Umbra itself need not be on.
   'client-config': ['config', 'oci'],
   // Registries on the nodes of clusters: a service beside the registry, which knows nothing of it.
-  clusters: ['bootstrap-wire', 'openstack', 'client-config', 'tls', 'workers', 'config', 'oci'],
+  clusters: ['postgres', 'bootstrap-wire', 'openstack', 'client-config', 'tls', 'workers', 'config', 'oci'],
   // A registry on such a node; not the service, of which it knows what stands in bootstrap-wire.ts.
   node: ['bootstrap-wire', 'openstack', 'tls', 'workers', 'observe', 'config', 'oci'],
   'bootstrap-wire': [],

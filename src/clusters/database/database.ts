@@ -4,6 +4,7 @@
  */
 import { Kysely, sql, type RawBuilder } from 'kysely';
 import { Migrator } from 'kysely/migration';
+import { postgresPlace } from '../../postgres/place.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { migrations, type Engine } from './migrations.ts';
 import type { Schema } from './schema.ts';
@@ -56,10 +57,9 @@ const SQLITE = 'sqlite:';
 /** What a URL of a database means. @throws Error that says what was expected */
 export function databasePlace(url: string): { readonly engine: Engine; readonly place: string } {
   if (url.startsWith(SQLITE) && url.length > SQLITE.length) return { engine: 'sqlite', place: `SQLite file ${url.slice(SQLITE.length)}` };
-  const parsed = /^postgres(?:ql)?:\/\//.test(url) ? URL.parse(url) : null;
-  if (parsed === null) throw new Error('expected sqlite:<file> or postgres://user:password@host:port/database');
-  const { hostname, port, pathname } = parsed;
-  return { engine: 'postgres', place: `PostgreSQL database ${decodeURIComponent(pathname.slice(1)) || '(default)'} at ${hostname || 'localhost'}:${port || '5432'}` };
+  const place = /^postgres(?:ql)?:\/\//.test(url) ? postgresPlace(url) : undefined;
+  if (place === undefined) throw new Error('expected sqlite:<file> or postgres://user:password@host:port/database');
+  return { engine: 'postgres', place: `PostgreSQL ${place}` };
 }
 
 /** Loaded only where it is configured. */

@@ -2,7 +2,9 @@
  * The database that decides claims: a bounded pool of connections, each statement with a deadline, tried again when the
  * connection or the server went away. Errors name the server and the database, never a password.
  */
-import { Pool, type PoolClient, type QueryResultRow } from 'pg';
+import type { Pool, PoolClient, QueryResultRow } from 'pg';
+import { postgresPlace } from '../../postgres/place.ts';
+import { postgresPool } from '../../postgres/pool.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { DriverError, type DriverFailure } from '../driver.ts';
 
@@ -14,15 +16,7 @@ export interface DatabaseOptions {
   readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
 }
 
-/** In each process; they are closed when nobody needs them for a while. */
 const MAX_CONNECTIONS = 4;
-const IDLE_MS = 30_000;
-const CONNECT_MS = 5_000;
-const STATEMENT_MS = 10_000;
-/** A row is held while a small object is written to the store, which takes milliseconds. */
-const LOCK_MS = 5_000;
-/** The server ends what a process began and did not end: one that died, or stands still. */
-const ABANDONED_MS = 30_000;
 /** Everything about one call, tries and waits included. */
 const CALL_MS = 30_000;
 const FIRST_WAIT_MS = 50;
@@ -62,24 +56,7 @@ export class Database {
   constructor(options: DatabaseOptions) {
     this.#options = options;
     this.place = placeOf(options.url);
-    this.#pool = new Pool({
-      connectionString: options.url,
-      application_name: 'umbra',
-      max: MAX_CONNECTIONS,
-      idleTimeoutMillis: IDLE_MS,
-      connectionTimeoutMillis: CONNECT_MS,
-      keepAlive: true,
-      // The server ends a statement; where it does not even answer that, the client does.
-      statement_timeout: STATEMENT_MS,
-      query_timeout: STATEMENT_MS + 2_000,
-      lock_timeout: LOCK_MS,
-      idle_in_transaction_session_timeout: ABANDONED_MS,
-    });
-    // An idle connection that breaks is replaced when the next one is needed; unheard, the event would end the process.
-    this.#pool.on('error', () => undefined);
-    // The pool stops listening before whoever waits for a connection has it: one that breaks then, or between two
-    // statements, must not end the process either.
-    this.#pool.on('connect', (client) => client.on('error', () => undefined));
+    this.#pool = postgresPool({ url: options.url, name: 'umbra', maxConnections: MAX_CONNECTIONS });
   }
 
   /**
@@ -174,15 +151,10 @@ async function faulty<T>(call: Promise<T>): Promise<T> {
 }
 
 function placeOf(url: string): string {
-  try {
-    const { hostname, port, pathname, searchParams } = new URL(url);
-    const host = searchParams.get('host') ?? decodeURIComponent(hostname);
-    const database = decodeURIComponent(pathname.slice(1));
-    return `database ${database === '' ? '(default)' : database} at ${host === '' ? 'localhost' : host}:${port === '' ? '5432' : port}`;
-  } catch {
-    const expected = 'postgres://user:password@host:port/database';
-    throw new DriverError('permanent', `coordination.url is no URL of a PostgreSQL database: expected ${expected}`);
-  }
+  const place = postgresPlace(url);
+  const expected = 'postgres://user:password@host:port/database';
+  if (place === undefined) throw new DriverError('permanent', `coordination.url is no URL of a PostgreSQL database: expected ${expected}`);
+  return place;
 }
 
 function failureOf(error: unknown): DriverFailure {
