@@ -4,10 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { join } from 'node:path';
 import { createAuth } from './auth/auth.ts';
 import type { Guess, ThrottlePeers } from './auth/throttle.ts';
-import type { ClustersConfig, Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
+import type { Config, ListenerConfig, Redirect, StorageConfig } from './config/config.ts';
+import { openClusters } from './clusters-listener.ts';
 import { content } from './content/content.ts';
 import { keys } from './content/keys.ts';
 import { isDriverError, type CallOptions, type Driver } from './drivers/driver.ts';
@@ -19,6 +19,7 @@ import { handler, type HandlerDeps } from './http/handler.ts';
 import { openListener, type Handle, type OpenListener } from './http/listener.ts';
 import type { Proxy } from './http/proxy/proxy.ts';
 import { redirects, type Redirects } from './http/redirect.ts';
+import { joinCluster, NodeCondition } from './node-condition.ts';
 import { gatherMetrics } from './observe/gathering.ts';
 import { createHealth } from './observe/health.ts';
 import type { Log } from './observe/log.ts';
@@ -83,9 +84,9 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const metrics = createMetrics({ upstreams: config.upstreams.map(({ host }) => host), version: VERSION, nowMs });
   closing.push(measureProcess(metrics.exposition, nowMs()));
 
-  const condition: NodeCondition = { lastError: undefined, usedBytes: 0, probe: async () => undefined };
+  const condition = new NodeCondition();
   // Before the stores: on its first start a node gets what opens them.
-  if (config.node !== undefined) closing.push(await startNode(config, config.node, condition, deps));
+  if (config.node !== undefined) closing.push(await joinCluster(config, config.node, condition, deps));
 
   const views = configuredViews(config.views.define);
   const toStorage: StorageDeps = {
@@ -94,18 +95,9 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     memoryBytes: Math.floor(memory * SEGMENT_SHARE),
     report: ({ kind, ...fields }) => {
       log.warn(fields, `storage: ${kind}`);
-      if (kind !== 'retry' && typeof fields['error'] === 'string') condition.lastError = fields['error'];
+      condition.reported(kind, fields);
     },
-    diskCounts: (root) => {
-      const counts = metrics.disk(root);
-      return {
-        count: (what) => counts.count(what),
-        used: (bytes) => {
-          condition.usedBytes = bytes;
-          counts.used(bytes);
-        },
-      };
-    },
+    diskCounts: (root) => condition.noting(metrics.disk(root)),
   };
   const open = async (storage: StorageConfig, check: typeof readable): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);
@@ -203,33 +195,6 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   return addresses;
 }
 
-/** How a node of a cluster is, gathered for whom it tells. */
-interface NodeCondition {
-  /** Since it was last told. */
-  lastError: string | undefined;
-  usedBytes: number;
-  probe: (signal: AbortSignal) => Promise<unknown>;
-}
-
-/** How long a store may take to say how it is. */
-const PROBE_MS = 20_000;
-
-/** Gives what closes it. Loaded only on nodes of clusters. */
-async function startNode({ storage }: Config, node: NonNullable<Config['node']>, condition: NodeCondition, { group, timers, log }: ServerDeps): Promise<() => Promise<void>> {
-  const module = await import('./node/node.ts');
-  const disk = 'disk' in storage ? storage.disk : undefined;
-  const member = await module.startNode(node, {
-    group, timers, log, random: Math.random, version: VERSION,
-    condition: async () => {
-      const { lastError } = condition;
-      condition.lastError = undefined;
-      const error = await condition.probe(AbortSignal.timeout(PROBE_MS)).then(() => lastError, (reason: unknown) => (reason instanceof Error ? reason.message : String(reason)));
-      return { error, disk: disk === undefined ? null : { usedBytes: condition.usedBytes, maxBytes: disk.maxBytes } };
-    },
-  });
-  return () => member.close();
-}
-
 const NO_REDIRECTS: Redirects = { of: async () => undefined };
 
 interface ProxyParts {
@@ -260,33 +225,6 @@ async function proxyMaker(config: Config, { own, handlerOf, log, metrics, truste
       },
       distrusted: (fields) => log.info(fields, 'a client of the proxy broke off TLS; does it trust what `umbra ca` prints?'),
     });
-}
-
-/** The cluster service, loaded and opened only where it is configured. */
-async function openClusters(config: ClustersConfig, { timers, nowMs, log, trusted, warn }: Pick<ServerDeps, 'timers' | 'nowMs' | 'log'> & Pick<ProxyParts, 'trusted' | 'warn'>): Promise<OpenListener> {
-  const { startClusters } = await import('./clusters/service.ts');
-  const service = await startClusters(config, {
-    timers, nowMs, log,
-    elapsedMs: () => performance.now(),
-    random: Math.random,
-    version: VERSION,
-    programs: join(import.meta.dirname, '..', 'programs'),
-    clientOf: (req) => clientAddress(req, trusted),
-    ended: ({ req, ...facts }) => log.request({ method: req.method ?? 'GET', url: req.url ?? '', client: clientAddress(req, trusted), agent: req.headers['user-agent'], bytesIn: 0, ...facts }),
-  });
-  try {
-    const open = await openListener(config, { handle: service.handle, warn });
-    return {
-      addresses: open.addresses,
-      close: async (drainMs) => {
-        await open.close(drainMs);
-        await service.close();
-      },
-    };
-  } catch (error) {
-    await service.close();
-    throw error;
-  }
 }
 
 /** What the registry wants to know of the host in a name. It asks only for hosts whose policy is `proxy`. */

@@ -60,8 +60,6 @@ export async function startClusters(config: ClustersConfig, deps: ClustersDeps):
   }
 }
 
-const PURGE_MS = 3_600_000;
-
 async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() => Promise<void> | void)[]): Promise<Handle> {
   const { timers, nowMs, random, log } = deps;
   const { publicUrl } = config;
@@ -73,10 +71,9 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   const cloud = cloudSettings(config);
   const tokens = createTokens({ keystone: config.keystone, nowMs });
   closing.push(() => tokens.close());
-  const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, report: (event) => report(event, log) });
-  closing.push(() => lifecycle.close());
   const bootstrap = createBootstrap({ database, secrets, randomBytes, renewSeconds: Math.round(config.nodes.renewMs / 1000) });
-  closing.push(everyHour(timers, async () => void (await bootstrap.purge()), (error) => log.error({ error }, 'clusters: tokens and nodes of long ago could not be removed')));
+  const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, tidy: async () => void (await bootstrap.purge()), report: (event) => report(event, log) });
+  closing.push(() => lifecycle.close());
   const programs = createPrograms(config.programs ?? deps.programs);
 
   const templates = createTemplates({ database, config, random, mustBePossible: (settings, access) => mustBePossible(settings, access, cloud) });
@@ -100,23 +97,6 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
     ended: deps.ended,
     failed: (error, requestId) => log.error({ error, request: requestId }, 'clusters: request failed'),
   });
-}
-
-/** @returns what ends it */
-function everyHour(timers: Timers, work: () => Promise<void>, failed: (error: unknown) => void): () => Promise<void> {
-  let running: Promise<void> = Promise.resolve();
-  let cancel = (): void => undefined;
-  const later = (): void => {
-    cancel = timers.after(PURGE_MS, () => {
-      running = work().catch(failed).finally(later);
-    });
-  };
-  later();
-  return async () => {
-    cancel();
-    await running;
-    cancel();
-  };
 }
 
 function report({ kind, ...fields }: LifecycleEvent, log: ClustersDeps['log']): void {

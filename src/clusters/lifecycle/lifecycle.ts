@@ -51,6 +51,8 @@ export interface LifecycleDeps {
   /** From 0 to less than 1. */
   readonly random: () => number;
   readonly report: (event: LifecycleEvent) => void;
+  /** What else is tidied with each sweep, by one instance. */
+  readonly tidy?: () => Promise<void>;
   readonly intervals?: Partial<LifecycleIntervals>;
 }
 

@@ -110,7 +110,10 @@ export function startLifecycle(deps: LifecycleDeps): Lifecycle {
   });
   every(intervals.sweepMs, async () => {
     const advanceDeps = await prepare();
-    await leases.under('sweep', async (held) => await sweep(advanceDeps, held), signal);
+    await leases.under('sweep', async (held) => {
+      await deps.tidy?.();
+      await sweep(advanceDeps, held);
+    }, signal);
   });
   wake();
 

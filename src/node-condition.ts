@@ -1,0 +1,59 @@
+/**
+ * How this node of a cluster is, gathered from what its stores report, for the cluster service that it renews at. Begins
+ * the node's side (`node/`), which is loaded only where it is configured.
+ */
+import type { Config } from './config/config.ts';
+import type { DiskEvents } from './drivers/disk-tier/events.ts';
+import type { ServerDeps } from './server.ts';
+import type { StorageEvent } from './storage.ts';
+import { VERSION } from './version.ts';
+
+type DiskCounts = Pick<DiskEvents, 'count' | 'used'>;
+
+/** How long a store may take to say how it is. */
+const PROBE_MS = 20_000;
+
+export class NodeCondition {
+  /** Asks the store; nothing to ask before it is open. */
+  probe: (signal: AbortSignal) => Promise<unknown> = async () => undefined;
+  #lastError: string | undefined;
+  #usedBytes = 0;
+
+  /** What a store told the log, too. */
+  reported(kind: string, fields: Omit<StorageEvent, 'kind'>): void {
+    if (kind !== 'retry' && typeof fields['error'] === 'string') this.#lastError = fields['error'];
+  }
+
+  /** The same counts, noted here as well. */
+  noting(counts: DiskCounts): DiskCounts {
+    return {
+      count: (what) => counts.count(what),
+      used: (bytes) => {
+        this.#usedBytes = bytes;
+        counts.used(bytes);
+      },
+    };
+  }
+
+  /** What went wrong since the last time, or does now; undefined: nothing. */
+  async takeError(): Promise<string | undefined> {
+    const error = this.#lastError;
+    this.#lastError = undefined;
+    return await this.probe(AbortSignal.timeout(PROBE_MS)).then(() => error, (reason: unknown) => (reason instanceof Error ? reason.message : String(reason)));
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+}
+
+/** Resolves when this node has its credential. Gives what ends it. @throws Error where the cluster service refuses the node */
+export async function joinCluster({ storage }: Config, node: NonNullable<Config['node']>, condition: NodeCondition, { group, timers, log }: ServerDeps): Promise<() => Promise<void>> {
+  const { startNode } = await import('./node/node.ts');
+  const disk = 'disk' in storage ? storage.disk : undefined;
+  const member = await startNode(node, {
+    group, timers, log, random: Math.random, version: VERSION,
+    condition: async () => ({ error: await condition.takeError(), disk: disk === undefined ? null : { usedBytes: condition.usedBytes, maxBytes: disk.maxBytes } }),
+  });
+  return () => member.close();
+}
