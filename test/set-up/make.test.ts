@@ -12,7 +12,7 @@ let project = '';
 
 beforeEach(() => {
   project = mkdtempSync(join(tmpdir(), 'umbra-make-'));
-  for (const name of ['Makefile', '.ci']) cpSync(join(ROOT, name), join(project, name), { recursive: true });
+  for (const name of ['Makefile', '.ci', 'test/run']) cpSync(join(ROOT, name), join(project, name), { recursive: true });
   for (const name of ['package.json', 'package-lock.json', 'tsconfig.json', 'rolldown.config.ts', 'src/main.ts']) write(name, '');
   // What npm ci leaves behind: tools, and the file it writes last.
   tool('machine/npm', 'mkdir -p node_modules/.bin && cp tools/* node_modules/.bin/ && touch node_modules/.package-lock.json');
@@ -48,6 +48,8 @@ function calls(command: string, ...args: string[]): Promise<{ code: number | nul
 
 const NPM = 'npm ci --no-audit --no-fund';
 const BUILD = 'rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn';
+/** What test/run calls without arguments. */
+const TESTS = ['e2e', 'stores', 'unit'].map((name) => `vitest run --project ${name}`);
 
 describe('make build', () => {
   test('installs and builds what is new, and nothing else', async () => {
@@ -105,7 +107,10 @@ describe('every target sets up what it needs', () => {
 
   test('make test installs the system packages first', async () => {
     tool('test/services/install', ':');
-    expect((await calls('make', 'test')).called).toEqual([NPM, BUILD, 'install ', 'vitest run']);
+    const { called } = await calls('make', 'test');
+    expect(called.slice(0, 3)).toEqual([NPM, BUILD, 'install ']);
+    // Two of them side by side.
+    expect(called.slice(3).toSorted()).toEqual(TESTS);
   });
 
   test('make clean leaves sources and packages', async () => {
@@ -115,10 +120,22 @@ describe('every target sets up what it needs', () => {
   });
 });
 
+describe('test/run', () => {
+  test('goes on behind a project that fails, and says it again at the end', async () => {
+    await calls('make');
+    write('failing', '');
+    const { code, called, stdout } = await calls('make', 'test');
+    expect(code).not.toBe(0);
+    expect(called.toSorted()).toEqual(TESTS);
+    expect(stdout.match(/^== failed: .*/gm)).toEqual(['== failed: unit', '== failed: stores', '== failed: e2e']);
+  });
+});
+
 describe('.ci/run', () => {
   test('builds, lints, checks types and tests, from any folder', async () => {
     const { code, called, stdout } = await calls('/bin/sh', '-c', `cd / && "${project}/.ci/run"`);
-    expect(called).toEqual([NPM, BUILD, 'oxlint --type-aware --deny-warnings', 'tsc --noEmit -p tsconfig.json', 'vitest run']);
+    expect(called.slice(0, 4)).toEqual([NPM, BUILD, 'oxlint --type-aware --deny-warnings', 'tsc --noEmit -p tsconfig.json']);
+    expect(called.slice(4).toSorted()).toEqual(TESTS);
     expect([code, stdout.trimEnd().split('\n').at(-1)]).toEqual([0, '== all passed']);
   });
 
