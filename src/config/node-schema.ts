@@ -15,7 +15,7 @@ export const nodeMap: Kind<NodeSettings> = map('This registry is on a node of a 
   clusters: text('Where the cluster service answers, without `/v1`.', serviceUrlProblem),
   ca: v.optional(text('PEM file, or PEM text, of authorities that the service is trusted by, besides the usual ones.')),
   tokenFile: text('A file that holds the one-time token of the first start. Put a new one there, and restart, when the credential is lost.'),
-  state: text('A folder for what the node has of the service: its key, `credential.json`, and `users.htpasswd`, of those who may push. Made for its owner alone.'),
+  state: text('A folder for what the node has of the service: its key, `credential.json`, `users.htpasswd` of those who may push, and `push-user.json`, which tells people their password. Made for its owner alone.'),
   role: v.optional(oneOf('What the node is in its cluster. The token decides.', ['master', 'worker']), 'worker'),
   name: v.optional(text('What the service calls the node. Not set: the name of the machine.', line)),
 });

@@ -70,7 +70,8 @@ describe('the first start', () => {
     expect(await credential()).toEqual({ url: 'https://keystone.example.org/v3', username: 'node', password: 'password-1' });
     expect(await file('users.htpasswd')).toBe('push:$2b$10$er\n');
     for (const name of await readdir(join(folder, 'state'))) expect((await stat(join(folder, 'state', name))).mode & 0o077).toBe(0);
-    expect((await readdir(join(folder, 'state'))).toSorted()).toEqual(['credential.json', 'node.json', 'users.htpasswd']);
+    expect((await readdir(join(folder, 'state'))).toSorted()).toEqual(['credential.json', 'node.json', 'push-user.json', 'users.htpasswd']);
+    expect(JSON.parse(await file('push-user.json'))).toEqual({ name: 'push', password: 'er' });
     expect((await stat(join(folder, 'state'))).mode & 0o077).toBe(0);
     for (const secret of [TOKEN, KEY, 'password-1']) expect(JSON.stringify(lines)).not.toContain(secret);
   });
@@ -129,11 +130,16 @@ describe('a node that has its credential', () => {
   });
 
   test('takes a new one, and tells soon that it has it', async () => {
+    service.pushUser = { name: 'push', password: 'er' };
     await start();
+    service.pushUser = undefined;
     service.generation = 2;
     await pass();
     expect(await pass()).toBe(2000);
     expect(await credential()).toMatchObject({ password: 'password-2' });
+    // Who may push no more.
+    expect(await file('users.htpasswd')).toBe('');
+    await expect(file('push-user.json')).rejects.toThrow('ENOENT');
     await pass();
     expect(service.renewals.map(({ generation }) => generation)).toEqual([1, 2]);
     expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'this node has a new credential', generation: 2 });

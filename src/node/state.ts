@@ -1,10 +1,10 @@
 /**
  * What a node has of the cluster service, in a folder of its own: who it is there (`node.json`), its credential for the
- * store (`credential.json`, which `storage.auth.credentialFile` names) and who may push (`users.htpasswd`). For its owner
- * alone; each file is replaced whole, so that readers in other processes see an old one or a new one.
+ * store (`credential.json`, which `storage.auth.credentialFile` names) and who may push (`users.htpasswd`, and `push-user.json`
+ * for people, who have to know the password). For its owner alone; each file is replaced whole, so that readers in other processes see an old one or a new one.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credential, PushUser } from '../bootstrap-wire.ts';
 
@@ -38,6 +38,7 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
   const identityFile = join(folder, 'node.json');
   const credentialFile = join(folder, 'credential.json');
   const usersFile = join(folder, 'users.htpasswd');
+  const pushUserFile = join(folder, 'push-user.json');
   return {
     folder,
     async identity() {
@@ -53,14 +54,20 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
         throw new Error(`node.state, ${folder}, cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
       }
     },
-    putIdentity: async (identity) => await replace(identityFile, `${JSON.stringify(identity, undefined, 2)}\n`),
+    putIdentity: async (identity) => await replace(identityFile, json(identity)),
     async putCredential(credential, pushUser) {
       const users = pushUser === undefined ? '' : `${pushUser.name}:${await hashPassword(pushUser.password)}\n`;
       if (users !== '' || (await readFile(usersFile, 'utf8').catch(() => '')) !== '') await replace(usersFile, users);
+      if (pushUser === undefined) await rm(pushUserFile, { force: true });
+      else await replace(pushUserFile, json(pushUser));
       // The last: where it is, the node has what it needs.
-      await replace(credentialFile, `${JSON.stringify(credential, undefined, 2)}\n`);
+      await replace(credentialFile, json(credential));
     },
   };
+}
+
+function json(value: object): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 async function isThere(path: string): Promise<boolean> {
