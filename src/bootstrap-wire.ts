@@ -100,24 +100,45 @@ const credential: v.GenericSchema<unknown, Credential> = v.pipe(
   v.check((words) => words['url'] !== undefined, 'expected a url'),
 );
 const pushUser = v.object({ name: v.pipe(line(255), v.regex(/^[^:]*$/, 'expected no colon')), password: line(72) }, 'expected a map');
+/** Says in the API reference what it is. */
+const said = <Value>(schema: v.GenericSchema<unknown, Value>, description: string): v.GenericSchema<unknown, Value> => v.pipe(schema, v.description(description));
 
+const VERSION_WORDS = 'The version of Umbra on the node.';
+const nodeCredential = said(credential, 'Who nodes of the cluster are to the object store: the words of `storage.auth`, all of them text.');
+const pushUserOfNode = said(pushUser, 'With `registry_write: all`: the `name` and `password` of who may push on every node.');
+const comeAgain = said(renewSeconds, 'After how many seconds the node is to come again, at most a day.');
 const bootstrapRequest = v.object({
-  token: spelled(TOKEN, 'a bootstrap token'),
-  node: v.object({ name: line(255), role, arch: spelled(/^[a-z0-9_-]{1,32}$/, 'an architecture'), version: line(64) }, 'expected a map'),
+  token: said(spelled(TOKEN, 'a bootstrap token'), 'The one-time token, out of the artifacts.'),
+  node: v.object({
+    name: said(line(255), 'The name of the machine.'),
+    role: said(role, '`master` or `worker`.'),
+    arch: said(spelled(/^[a-z0-9_-]{1,32}$/, 'an architecture'), 'As Debian spells it: `amd64`, `arm64`.'),
+    version: said(line(64), VERSION_WORDS),
+  }, 'expected a map'),
 }, 'expected a map');
 const bootstrapAnswer = v.object({
-  node: v.object({ id: spelled(UUID, 'a UUID'), key: spelled(KEY, 'the key of a node') }, 'expected a map'),
-  renewSeconds, generation, credential,
-  pushUser: v.optional(pushUser),
+  node: v.object({ id: said(spelled(UUID, 'a UUID'), 'The id of the node.'), key: said(spelled(KEY, 'the key of a node'), 'What the node shows when it comes again; the service keeps its hash alone.') }, 'expected a map'),
+  renewSeconds: comeAgain,
+  generation: said(generation, 'Of the credential; each rotation adds one.'),
+  credential: nodeCredential,
+  pushUser: v.optional(pushUserOfNode),
 }, 'expected a map');
 const renewRequest = v.object({
-  version: line(64),
-  role,
-  lastError: v.nullable(line(MAX_ERROR_LENGTH)),
-  disk: v.nullable(v.object({ usedBytes: count(0), maxBytes: count(0) }, 'expected a map')),
-  generation: count(0),
+  version: said(line(64), VERSION_WORDS),
+  role: said(role, '`master` or `worker`.'),
+  lastError: said(v.nullable(line(MAX_ERROR_LENGTH)), `What the object store last failed with since the last renewal, at most ${MAX_ERROR_LENGTH} characters; null: nothing.`),
+  disk: said(v.nullable(v.object({ usedBytes: count(0), maxBytes: count(0) }, 'expected a map')), 'The `usedBytes` and `maxBytes` of its cache; null: it has none.'),
+  generation: said(count(0), 'Of the credential that it has; 0: it has none.'),
 }, 'expected a map');
-const renewAnswer = v.object({ generation, renewSeconds, credential: v.optional(credential), pushUser: v.optional(pushUser) }, 'expected a map');
+const renewAnswer = v.object({
+  generation: said(generation, 'Of the credential that holds now.'),
+  renewSeconds: comeAgain,
+  credential: v.optional(said(credential, 'Where it is not of the generation that the node has.')),
+  pushUser: v.optional(said(pushUser, 'Beside a credential, with `registry_write: all`.')),
+}, 'expected a map');
+
+/** What the reference of the API is made of. */
+export const WIRE_SCHEMAS: Readonly<Record<string, v.GenericSchema>> = { bootstrapRequest, bootstrapAnswer, renewRequest, renewAnswer };
 
 /** @throws WireError */
 export function parseBootstrapRequest(text: string): BootstrapRequest {

@@ -106,7 +106,7 @@ describe('configurations, which begin with a line # umbra.yaml', () => {
   const hash = `$2y$10$${'a'.repeat(53)}`;
   const env = { HUB_USER: 'me', OPS_HASH: hash };
   /** What the files hold that examples name, by the key that names them. */
-  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, tempUrlKeyFile: 'x', secretAccessKeyFile: 'x', urlFile: 'postgres://umbra@db.example/umbra', ca: AUTHORITY };
+  const contents: Readonly<Record<string, string>> = { cert: 'x', key: 'x', htpasswd: `dev:${hash}`, passwordFile: 'x', passwordHashFile: hash, tempUrlKeyFile: 'x', secretAccessKeyFile: 'x', urlFile: 'postgres://umbra@db.example/umbra', ca: AUTHORITY, encryptionKeyFile: 'k'.repeat(32), adminPasswordFile: 'x' };
 
   /** All paths moved into the folder, and the files made that must be there. */
   const moved = (value: unknown, key = ''): unknown => {
@@ -167,7 +167,8 @@ describe('the command line', () => {
 test('keys of the configuration are spelled as docs/configure.md lists them', () => {
   const keys = new Set(Array.from(readPage('docs/configure.md').text.matchAll(/^\| `([^`]+)`/gm), ([, key = '']) => key));
   const roots = new Set(Array.from(keys, (key) => key.split(/[.[]/)[0]));
-  const named = said(({ codes }) => codes.filter((code) => /^[a-zA-Z]+(\[\])?(\.[a-zA-Z]+(\[\])?)+$/.test(code) && roots.has(code.split(/[.[]/)[0]) && !code.includes('.example.')));
+  // Bodies of the API have a `node`, too.
+  const named = said(({ file, codes }) => (file === 'docs/clusters-api.md' ? [] : codes).filter((code) => /^[a-zA-Z]+(\[\])?(\.[a-zA-Z]+(\[\])?)+$/.test(code) && roots.has(code.split(/[.[]/)[0]) && !code.includes('.example.')));
   expect(named.length).toBeGreaterThan(10);
   expect(named.filter(([key]) => !keys.has(key))).toEqual([]);
 });
