@@ -29,6 +29,7 @@ lint: $(PACKAGES)
 	oxlint --type-aware --deny-warnings
 
 bench: build
+	if [ -x test/services/install ]; then test/services/install --bench; fi
 	bench/run $(ARGS)
 
 bench-swift: build

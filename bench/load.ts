@@ -7,10 +7,11 @@ const CONNECTIONS = 32;
 export async function rate(
   url: string,
   seconds: number,
-  options: { readonly method?: 'HEAD'; readonly accept?: string } = {},
+  options: { readonly method?: 'HEAD'; readonly accept?: string; readonly headers?: readonly string[] } = {},
 ): Promise<number> {
   const args = ['-t2', `-c${CONNECTIONS}`, `-d${seconds}s`];
   if (options.accept !== undefined) args.push('-H', `Accept: ${options.accept}`);
+  for (const header of options.headers ?? []) args.push('-H', header);
   if (options.method !== undefined) args.push('-s', `${import.meta.dirname}/head.lua`);
   const out = await run('wrk', [...args, url]);
   const failures = /Non-2xx or 3xx responses: \d+|Socket errors: .*/.exec(out)?.[0];

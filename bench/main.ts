@@ -3,6 +3,7 @@ import { openBench, type Bench } from './bench.ts';
 import { HELP, parseOptions, type Options } from './options.ts';
 import { failure, isBusy, machine, result, table, type Result } from './report.ts';
 import type { Contender, Row, Sample, Section } from './row.ts';
+import { clusters } from './rows/clusters.ts';
 import { cold } from './rows/cold.ts';
 import { memory } from './rows/memory.ts';
 import { pull } from './rows/pull.ts';
@@ -35,7 +36,7 @@ async function main(): Promise<number> {
   process.once('SIGTERM', () => interrupt.abort(new Error('terminated')));
   const results: Result[] = [];
   try {
-    const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp];
+    const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp, clusters];
     for (const of of wanted) results.push(...(await section(bench, of as Section<unknown>, interrupt.signal))); // each is given only the state that it made
   } finally {
     await bench.close();

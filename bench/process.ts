@@ -53,7 +53,7 @@ export function start(command: string, args: readonly string[], folder: string):
   };
 }
 
-/** Resolves when `GET path` is answered 200. Rejects with what the server printed if it ends before or takes over 30 s. */
+/** Resolves when `GET path` is answered 200, or 401 by a registry that wants to know who asks. Rejects with what the server printed if it ends before or takes over 30 s. */
 export async function ready(started: Started, origin: string, path: string): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (!(await answers(origin + path))) {
@@ -68,7 +68,7 @@ function answers(url: string): Promise<boolean> {
   return new Promise((resolve) => {
     const asked = request(url, { agent: false }, (answer) => {
       answer.resume();
-      resolve(answer.statusCode === 200);
+      resolve(answer.statusCode === 200 || answer.statusCode === 401);
     });
     asked.on('error', () => resolve(false));
     asked.end();

@@ -76,6 +76,7 @@ function isMet(goal: Goal, figures: Result['figures'], ratios: Result['ratios'])
   if (umbra === undefined) return undefined;
   if (umbra.downloads !== undefined && umbra.downloads > 1) return false;
   if (goal.kind === 'bound') return umbra.median <= goal.value;
+  if (goal.kind === 'floor') return umbra.median >= goal.value;
   const ratio = ratios[goal.of];
   if (ratio === undefined) return undefined;
   return goal.kind === 'at-least' ? ratio >= goal.times : ratio <= goal.times;
@@ -83,6 +84,7 @@ function isMet(goal: Goal, figures: Result['figures'], ratios: Result['ratios'])
 
 function inWords<State>(goal: Goal, row: Row<State>): string {
   if (goal.kind === 'bound') return `≤ ${goal.value} ${row.unit}`;
+  if (goal.kind === 'floor') return `≥ ${goal.value} ${row.unit}`;
   const of = goal.of === 'limit' ? (row.limit ?? 'limit') : goal.of;
   return `${goal.kind === 'at-least' ? '≥' : '≤'} ${goal.times} × ${of}`;
 }

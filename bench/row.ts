@@ -5,14 +5,16 @@ import type { Bench } from './bench.ts';
 export type Contender = 'umbra' | 'docker-registry' | 'limit';
 export const CONTENDERS: readonly Contender[] = ['umbra', 'docker-registry', 'limit'];
 
-export type Unit = 'req/s' | 'push/s' | 'pull/s' | 'MiB/s' | 's' | 'ms' | 'MiB';
+export type Unit = 'req/s' | 'push/s' | 'pull/s' | 'node/s' | 'MiB/s' | 's' | 'ms' | 'MiB';
 
 export type Goal =
   /** At least so many times the other's figure. */
   | { readonly kind: 'at-least'; readonly times: number; readonly of: Exclude<Contender, 'umbra'> }
   | { readonly kind: 'at-most'; readonly times: number; readonly of: Exclude<Contender, 'umbra'> }
   /** At most so much, in the row's unit. */
-  | { readonly kind: 'bound'; readonly value: number };
+  | { readonly kind: 'bound'; readonly value: number }
+  /** At least so much. */
+  | { readonly kind: 'floor'; readonly value: number };
 
 export interface Sample {
   readonly value: number;

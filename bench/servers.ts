@@ -7,7 +7,7 @@ import { freePort, ready, start, type Started } from './process.ts';
 export interface Server extends Started {
   /** e.g. `http://127.0.0.1:40000` */
   readonly origin: string;
-  /** From spawning to the first 200. */
+  /** From spawning to the first answer that says it is ready. */
   readonly startedMs: number;
 }
 
@@ -23,16 +23,19 @@ export interface UmbraOptions {
 
 /** Defaults but for the address and where data go: one log line per request into a file; filesystem storage with fsync unless the options say otherwise. */
 export async function startUmbra(folder: string, options: UmbraOptions = {}): Promise<Server> {
-  if (!existsSync(UMBRA)) throw new Error('bin/umbra is missing: run make build first, or leave it out with --without umbra');
-  const port = await freePort();
   const config = {
     workers: options.workers ?? 'auto',
-    listeners: [{ address: `127.0.0.1:${port}` }],
     storage: options.storage ?? { driver: 'filesystem', root: './data' },
     upstreams: Object.fromEntries(Object.entries(options.upstreams ?? {}).map(([host, url]) => [host, { url, policy: 'proxy' }])),
   };
+  return startUmbraWith(folder, config, await freePort());
+}
+
+/** With a whole configuration, to which the listener is added that is asked whether it is ready. */
+export async function startUmbraWith(folder: string, config: object, port: number): Promise<Server> {
+  if (!existsSync(UMBRA)) throw new Error('bin/umbra is missing: run make build first, or leave it out with --without umbra');
   // JSON is YAML.
-  await writeFile(join(folder, 'umbra.yaml'), JSON.stringify(config));
+  await writeFile(join(folder, 'umbra.yaml'), JSON.stringify({ ...config, listeners: [{ address: `127.0.0.1:${port}` }] }));
   return server(UMBRA, ['serve', '-c', 'umbra.yaml'], folder, port, '/v2/');
 }
 
