@@ -1,7 +1,7 @@
 /** The Makefile and .ci/run: in a project of their own, whose tools write down that they were called. */
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -49,7 +49,7 @@ function calls(command: string, ...args: string[]): Promise<{ code: number | nul
 const NPM = 'npm ci --no-audit --no-fund';
 const BUILD = 'rolldown --config rolldown.config.ts --dir dist.tmp --log-level warn';
 /** What test/run calls without arguments. */
-const TESTS = ['e2e', 'stores', 'unit'].map((name) => `vitest run --project ${name}`);
+const TESTS = ['e2e', 'stores', `unit --maxWorkers=${availableParallelism()}`].map((name) => `vitest run --project ${name}`);
 
 describe('make build', () => {
   test('installs and builds what is new, and nothing else', async () => {
