@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { ClustersConfig } from '../config/config.ts';
 import type { Timers } from '../workers/timers.ts';
+import type { AdoptionEvent } from './adopt/adoption.ts';
 import { artifacts } from './api/artifacts.ts';
 import { clusterNodes } from './api/cluster-nodes.ts';
+import { bodyOf } from './api/cluster-rows.ts';
 import { clusterRoutes } from './api/cluster-routes.ts';
 import { createClusters } from './api/clusters.ts';
 import { createHandler, type Ended, type Handle } from './api/handler.ts';
@@ -74,12 +76,17 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   const bootstrap = createBootstrap({ database, secrets, randomBytes, renewSeconds: Math.round(config.nodes.renewMs / 1000) });
   const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, tidy: async () => void (await bootstrap.purge()), report: (event) => report(event, log) });
   closing.push(() => lifecycle.close());
+  if (config.adopt !== undefined) {
+    const { startAdoption } = await import('./adopt/adoption.ts');
+    const adoption = startAdoption({ database, config, adopt: config.adopt, cloud, lifecycle, timers, nowMs, random, report: (event) => report(event, log) });
+    closing.push(() => adoption.close());
+  }
   const programs = createPrograms(config.programs ?? deps.programs);
 
   const templates = createTemplates({ database, config, random, mustBePossible: (settings, access) => mustBePossible(settings, access, cloud) });
   const clusters = createClusters({ database, secrets, config, random, lifecycle, template: (...args) => templates.within(...args), mustBeAllowed: (settings, access) => mustBeAllowed(settings, access, cloud, config.roles.operator) });
   const parts = {
-    artifacts: artifacts({ config, bootstrap, programs, version: deps.version, templateOf: async ({ template_uuid: uuid }) => valuesOf(await templates.byUuid(uuid)) }),
+    artifacts: artifacts({ config, bootstrap, programs, version: deps.version, templateOf: async (row) => bodyOf(row).adopted?.template ?? valuesOf(await templates.byUuid(row.template_uuid)) }),
     nodes: clusterNodes(bootstrap),
   };
   const ofNodes = nodeRoutes(nodeEndpoints({ bootstrap, nowMs }), deps.clientOf);
@@ -99,7 +106,7 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   });
 }
 
-function report({ kind, ...fields }: LifecycleEvent, log: ClustersDeps['log']): void {
-  const isBad = kind === 'failed' || ('status' in fields && /FAILED|DEGRADED/.test(fields.status));
+function report({ kind, ...fields }: LifecycleEvent | AdoptionEvent, log: ClustersDeps['log']): void {
+  const isBad = kind === 'failed' || ('problem' in fields && fields.problem !== undefined) || ('status' in fields && /FAILED|DEGRADED/.test(fields.status));
   log[isBad ? 'warn' : 'info'](fields, `clusters: ${kind}`);
 }

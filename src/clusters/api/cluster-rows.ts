@@ -17,6 +17,17 @@ export type ClusterResource = 'clusters' | 'bays';
 export interface ClusterBody {
   readonly values: Values;
   readonly diff: LabelDiff;
+  readonly adopted?: Adopted | undefined;
+}
+
+/** Of a cluster of a Magnum elsewhere. */
+export interface Adopted {
+  /** Which it was read from. */
+  readonly magnumUrl: string;
+  /** Of its template, which is not one of ours: what artifacts are made from. */
+  readonly template: Values;
+  /** Why it does not have the registry that is asked for there. */
+  readonly problem?: string;
 }
 
 export interface LabelDiff {
@@ -32,15 +43,15 @@ export function settingsOf({ settings }: Pick<ClusterRow, 'settings'>): Registry
 }
 
 export function bodyOf({ body }: Pick<ClusterRow, 'body'>): ClusterBody {
-  const { values = {}, diff = NO_DIFF } = JSON.parse(body) as Partial<ClusterBody>; // this service wrote it; clusters of elsewhere have less
-  return { values, diff };
+  const { values = {}, diff = NO_DIFF, adopted } = JSON.parse(body) as Partial<ClusterBody>; // this service wrote it
+  return { values, diff, adopted };
 }
 
 const NO_DIFF: LabelDiff = { labels_overridden: {}, labels_added: {}, labels_skipped: {} };
 
 /** The text of `body`. */
-export function bodyText(values: Values, diff: LabelDiff): string {
-  return JSON.stringify({ values: Object.fromEntries(Object.entries(values).filter(([name, value]) => !COLUMNS.has(name) && value !== null)), diff } satisfies ClusterBody);
+export function bodyText(values: Values, diff: LabelDiff, adopted?: Adopted): string {
+  return JSON.stringify({ values: Object.fromEntries(Object.entries(values).filter(([name, value]) => !COLUMNS.has(name) && value !== null)), diff, adopted } satisfies ClusterBody);
 }
 
 /** All fields, null where there is nothing. */
@@ -74,7 +85,7 @@ export function clusterDocument(row: ClusterRow, resource: ClusterResource, publ
     status: row.status,
     status_reason: row.status_reason,
     registry_address: has ? `localhost:${settings.port}` : null,
-    registry_status: has ? row.registry_status : null,
+    registry_status: has ? registryStatus(row) : null,
     registry_container: has ? containerOf(row.uuid, settings) : null,
     registry_credential_mode: has ? settings.credentialMode : null,
     project_id: row.project_id,
@@ -85,6 +96,12 @@ export function clusterDocument(row: ClusterRow, resource: ClusterResource, publ
   };
   const shown = expanded ? all : Object.fromEntries(Object.entries(all).filter(([name]) => LISTED.has(name)));
   return resource === 'bays' ? Object.fromEntries(Object.entries(shown).map(([name, value]) => [BAY_WORDS[name] ?? name, value])) : shown;
+}
+
+/** What is wrong in Magnum is said before what became of the credential, which goes on as it was. */
+function registryStatus(row: ClusterRow): string | null {
+  const problem = bodyOf(row).adopted?.problem;
+  return problem === undefined ? row.registry_status : `DEGRADED: ${problem.replace(/\.$/, '')}; it is to be corrected in Magnum, and ${row.generation === 0 ? 'there is no registry until then' : 'the registry stays as it was until then'}`;
 }
 
 /** A body in the words of bays becomes one of clusters. */

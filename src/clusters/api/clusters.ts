@@ -23,7 +23,7 @@ import { valuesOf, type Document, type TemplateRow } from './templates.ts';
 export interface ClustersDeps {
   readonly database: ClusterDatabase;
   readonly secrets: SealedSecrets;
-  readonly config: Pick<ClustersConfig, 'publicUrl' | 'defaults' | 'allowPrivateUpstreams'>;
+  readonly config: Pick<ClustersConfig, 'publicUrl' | 'defaults' | 'allowPrivateUpstreams' | 'adopt'>;
   readonly random: () => number;
   readonly lifecycle: Pick<Lifecycle, 'wake'>;
   /** @param lock keeps others from changing it until the transaction ends. @throws ApiProblem where there is none that the caller sees */
@@ -46,6 +46,8 @@ export interface Clusters {
   remove(access: Access, ident: string): Promise<void>;
   document(row: ClusterRow, resource: ClusterResource): Document;
 }
+
+const ROTATE = 'cluster:rotate';
 
 type Change = Partial<Omit<ClusterRow, 'id' | 'uuid' | 'updated_ms'>>;
 
@@ -108,6 +110,8 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
     const row = await db.transaction().execute(async (transaction) => {
       const found = await find(transaction, access, ident, true);
       mustOwn(access, found.project_id, what);
+      // What its credential is, Magnum does not say.
+      if (what !== ROTATE) mustBeOurs(found, config.adopt?.magnumUrl);
       mustBeIdle(found);
       const set = await change(found, transaction);
       if (Object.keys(set).length === 0) return found;
@@ -227,7 +231,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
       }),
 
     rotate: (access, ident) =>
-      changing(access, ident, 'cluster:rotate', async (row) => {
+      changing(access, ident, ROTATE, async (row) => {
         if (row.registry_enabled === 0) throw new ApiProblem('invalid', `Cluster ${row.uuid} has no registry, and so no credential to rotate.`);
         if (row.generation === 0) throw new ApiProblem('conflict', `Cluster ${row.uuid} has no credential yet: it is ${row.status}.`);
         mustBeAllowed(settingsOf(row), access);
@@ -238,7 +242,8 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
       const wake = await db.transaction().execute(async (transaction) => {
         const row = await find(transaction, access, ident, true);
         mustOwn(access, row.project_id, 'cluster:delete');
-        if (row.is_adopted === 1) throw new ApiProblem('invalid', `Cluster ${row.uuid} is of a Magnum elsewhere, and goes from here when it is deleted there.`);
+        // One whose Magnum is not read any more would stay for ever.
+        if (bodyOf(row).adopted?.magnumUrl === config.adopt?.magnumUrl) mustBeOurs(row, config.adopt?.magnumUrl);
         if (row.status === 'DELETE_IN_PROGRESS') throw new ApiProblem('not found', `Cluster ${row.uuid} could not be found: it is being deleted.`);
         mustBeIdle(row);
         const isMade = await transaction.selectFrom('intents').select('id').where('cluster_uuid', '=', row.uuid).limit(1).executeTakeFirst();
@@ -255,6 +260,13 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
 
     document: (row, resource) => clusterDocument(row, resource, config.publicUrl, true),
   };
+}
+
+/** @param magnumUrl of the Magnum that is read. @throws ApiProblem */
+function mustBeOurs(row: ClusterRow, magnumUrl: string | undefined): void {
+  if (row.is_adopted === 0) return;
+  const theirs = bodyOf(row).adopted?.magnumUrl;
+  throw new ApiProblem('conflict', `Cluster ${row.uuid} is one of the Magnum at ${theirs}: ${theirs === magnumUrl ? 'change or delete it there, and it is done here too' : 'that is not read any more, so that it can only be deleted here'}.`);
 }
 
 /** @throws ApiProblem */

@@ -43,6 +43,10 @@ export interface ConnectionDeps {
   readonly timers: Timers;
   /** From 0 to less than 1. */
   readonly random: () => number;
+  /** Who is expected to answer, for messages. */
+  readonly expected?: string;
+  /** The most that an answer may have. */
+  readonly maxBytes?: number;
 }
 
 const DEADLINE_MS = 20_000;
@@ -52,8 +56,8 @@ const LONGEST_WAIT_MS = 5_000;
 /** The server works, and the same call may fare better. */
 const CALL_AGAIN: ReadonlySet<number> = new Set([408, 425, 429, 498, 499]);
 
-export function connection({ settings, timers, random }: ConnectionDeps): Connection {
-  const wire = openWire({ ca: settings.ca, insecure: settings.insecure, failed: cloudFailure, caKey: 'clusters.keystone.ca', expected: 'Keystone or Swift' });
+export function connection({ settings, timers, random, expected = 'Keystone or Swift', maxBytes }: ConnectionDeps): Connection {
+  const wire = openWire({ ca: settings.ca, insecure: settings.insecure, failed: cloudFailure, caKey: 'clusters.keystone.ca', expected, ...(maxBytes !== undefined && { maxBytes }) });
 
   async function within<T>(what: string, attempt: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     const late = new AbortController();
