@@ -186,7 +186,7 @@ async function onNode(state: State, measure: (server: Server) => number | Promis
   const port = await freePort();
   const { token } = await bootstrap({ database, secrets: sealedSecrets(database, [key]), randomBytes, renewSeconds: 300 }).makeToken({ clusterUuid: ready, role: 'worker', uses: 1 });
   const config = configOf({
-    cluster: { uuid: ready, name: 'bench', coe: 'kubernetes' }, role: 'worker', port, policy: 'proxy', upstreams: ['docker.io', 'quay.io'], fallback: 'upstream', write: 'cache', diskBytes: 2 ** 30,
+    cluster: { uuid: ready, name: 'bench', coe: 'kubernetes' }, role: 'worker', port, policy: 'proxy', upstreams: ['docker.io', 'quay.io'], insecureRegistries: [], fallback: 'upstream', write: 'cache', diskBytes: 2 ** 30,
     storage: { container: `registry-${ready}`, account: `AUTH_${PROJECT}`, region: undefined, interface: 'public', ca: undefined },
     login: { kind: 'bootstrap', url: clusters, ca: undefined, token: '' },
     program: { version: '1.0.0', tarballs: {}, image: undefined }, proxies: undefined,

@@ -13,6 +13,7 @@ const ask = (changes: Partial<Request> = {}): Request => ({
   view: undefined,
   registryOfView: undefined,
   upstreams: ['docker.io', 'quay.io'],
+  insecure: [],
   strict: false,
   ca: undefined,
   proxy: undefined,
@@ -256,4 +257,29 @@ test.each<[ClientName, string]>([
 test('clients that share a file say it once, and the one that must be told of it is', () => {
   const { changes } = plan(['containers', 'cri-o'], ask());
   expect(changes).toMatchObject([{ clients: ['containers', 'cri-o'], needs: { service: 'crio', action: 'reload' } }]);
+});
+
+describe('registries that are spoken to over plain HTTP', () => {
+  const insecure = ['10.0.0.1:5000', 'registry.site.example.org'];
+
+  test('are told to docker, with mirrors, with a proxy and alone', () => {
+    const told = { 'insecure-registries': insecure };
+    for (const [changes, more] of [[{}, { 'registry-mirrors': ['http://localhost:5000'] }], [{ proxy: 'http://localhost:5080' }, {}], [{ upstreams: [] }, {}]] as const)
+      expect(JSON.parse(files('docker', { insecure, ...changes })['/etc/docker/daemon.json'] ?? '')).toEqual({ ...more, ...told });
+  });
+
+  test('are told to podman and its kind', () => {
+    const [content = ''] = Object.values(files('containers', { insecure }));
+    for (const host of insecure) expect(content).toContain(`[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
+  });
+
+  test('are told to containerd, each in a file of its own, for pushes too', () => {
+    expect(files('containerd', { insecure })['/etc/containerd/certs.d/10.0.0.1:5000/hosts.toml']).toBe(
+      `${OURS}server = "http://10.0.0.1:5000"\n\n[host."http://10.0.0.1:5000"]\n  capabilities = ["pull", "resolve", "push"]\n`,
+    );
+  });
+
+  test('are told to BuildKit', () => {
+    expect(files('buildkit', { insecure })['/etc/buildkit/buildkitd.toml']).toContain('[registry."10.0.0.1:5000"]\n  http = true\n');
+  });
 });

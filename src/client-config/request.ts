@@ -13,6 +13,8 @@ export interface Request {
   readonly registryOfView: RegistryAddress | undefined;
   /** Hosts of the registries whose images are asked of Umbra, e.g. `docker.io`. */
   readonly upstreams: readonly string[];
+  /** Other registries, `host[:port]`, to which clients speak over plain HTTP. None of them is Umbra or an upstream. */
+  readonly insecure: readonly string[];
   /** Where Umbra fails, the pull fails: nobody goes to upstream instead. */
   readonly strict: boolean;
   /** PEM of the authorities that Umbra's certificate, or its proxy's certificates, come from. */

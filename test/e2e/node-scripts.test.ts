@@ -68,7 +68,7 @@ describe('a node', () => {
   test('is made by the shell format, and made again with no change', () => {
     expect(run(model(), 'shell')).toMatchObject({ status: 0 });
     expect(Object.keys(files())).toEqual(expect.arrayContaining(['/opt/umbra/0.1.0/bin/umbra', '/etc/umbra/umbra.yaml', '/etc/systemd/system/umbra.service', '/etc/containerd/certs.d/_default/hosts.toml']));
-    expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'log-driver': 'journald', 'registry-mirrors': ['http://localhost:5000'] });
+    expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'log-driver': 'journald', 'registry-mirrors': ['http://localhost:5000'], 'insecure-registries': ['registry.site.example.org:5000'] });
     expect(read('/etc/containerd/config.toml')).toContain(CONTAINERD);
     expect(read('/etc/containerd/config.toml')).toContain('config_path = "/etc/containerd/certs.d"');
     expect(files()['/etc/umbra/bootstrap-token']?.[0]).toBe(0o600);
@@ -137,7 +137,7 @@ describe('a node', () => {
 
 test('a node of Swarm has dockerd told, though it is not there yet', () => {
   expect(run(model({ cluster: { ...nodeModel().cluster, coe: 'swarm-mode' } }), 'shell')).toMatchObject({ status: 0 });
-  expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'registry-mirrors': ['http://localhost:5000'] });
+  expect(JSON.parse(read('/etc/docker/daemon.json'))).toEqual({ 'registry-mirrors': ['http://localhost:5000'], 'insecure-registries': ['registry.site.example.org:5000'] });
   expect(Object.keys(files()).filter((path) => path.startsWith('/etc/containerd'))).toEqual([]);
 });
 

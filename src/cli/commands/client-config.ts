@@ -25,7 +25,9 @@ export interface ClientConfigOptions {
   readonly config?: string;
   readonly view?: string;
   readonly registry?: string;
+  /** Hosts, with commas between them; empty: none. */
   readonly upstreams?: string;
+  readonly insecureRegistries?: string;
   readonly ca?: string;
   readonly proxy?: string;
   readonly username?: string;
@@ -112,9 +114,11 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
   const named = checked('--registry', options.registry, originProblem);
   const { config } = await load(options.config, world);
   const registry = named === undefined ? defaultRegistry(config) : parseRegistry(named);
-  const upstreams = options.upstreams?.split(',') ?? config.upstreams.map(({ host }) => host);
+  const upstreams = options.upstreams?.split(',').filter((host) => host !== '') ?? config.upstreams.map(({ host }) => host);
   for (const host of upstreams) checked('--upstreams', host, registryHostProblem);
-  if (upstreams.length === 0) throw new UsageError('Umbra’s configuration has no upstreams: say with --upstreams whose images are to be asked of it');
+  const insecure = (options.insecureRegistries ?? '').split(',').filter((host) => host !== '' && host !== registry.host && !upstreams.includes(host));
+  for (const host of insecure) checked('--insecure-registries', host, registryHostProblem);
+  if (upstreams.length + insecure.length === 0) throw new UsageError('Umbra’s configuration has no upstreams: say with --upstreams whose images are to be asked of it');
   const proxy = checked('--proxy', options.proxy, originProblem);
   if (proxy !== undefined && clients.some((client) => client !== 'docker')) throw new UsageError('--proxy is for docker, which sees upstreams other than Docker Hub by it alone: leave it out, or give docker a command of its own');
   return {
@@ -124,6 +128,7 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
       view,
       registryOfView: named === undefined && view !== undefined ? registryOfView(view, registry, config) : undefined,
       upstreams,
+      insecure,
       strict: options.strict === true,
       ca: options.ca === undefined ? undefined : authorities(options.ca, world),
       proxy,

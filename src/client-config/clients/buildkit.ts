@@ -23,11 +23,12 @@ export function buildkit(request: Request): ClientPlan {
     `  http = ${registry.scheme === 'http'}`,
     ...(ca === undefined || registry.scheme === 'http' ? [] : [`  ca = ${list([CA])}`]),
   ];
+  for (const host of request.insecure) own.push(`\n[registry.${quoted(host)}]`, '  http = true');
   const block = `${tables.join('\n')}\n${own.join('\n')}\n`;
   const needs = { service: 'buildkit', action: 'restart', why: 'buildkitd reads its file at start' } as const;
   return {
     changes: [
-      tomlBlock({ path: PATH, content: `${OURS}${block}`, block, place: 'end', keys: [...upstreams, registry.host].map((host) => ['registry', host]), needs }),
+      tomlBlock({ path: PATH, content: `${OURS}${block}`, block, place: 'end', keys: [...upstreams, registry.host, ...request.insecure].map((host) => ['registry', host]), needs }),
       ...(ca === undefined || registry.scheme === 'http' ? [] : [wholeFile({ path: CA, content: ca, needs })]),
       ...login(`${request.machine.home}/.docker/config.json`, request),
     ],

@@ -44,11 +44,17 @@ export function containerd(request: Request): ClientPlan {
     });
   });
   const own = registry.scheme === 'http' || withCa || secret ? [file(urlOf(registry), urlOf(registry), true, ['pull', 'resolve', 'push'], false)] : [];
+  const insecure = request.insecure.map((host) => {
+    const url = `http://${host}`;
+    const block = `[host.${quoted(url)}]\n  capabilities = ${list(['pull', 'resolve', 'push'])}\n`;
+    return tomlBlock({ path: `${machine.hostsDir}/${host}/hosts.toml`, content: `${OURS}server = ${quoted(url)}\n\n${block}`, block, place: 'first', keys: [['host', url]] });
+  });
   return {
     changes: [
       ...criHostsDir(machine.hostsDir, machine.criFile),
       ...mirrors,
       ...own.map((text) => tomlBlock({ path: `${machine.hostsDir}/${registry.host}/hosts.toml`, ...text, place: 'first', keys: [['host', urlOf(registry)]], secret })),
+      ...insecure,
       ...(withCa ? [wholeFile({ path: `${machine.hostsDir}/umbra-ca.pem`, content: ca })] : []),
     ],
     notes: [`nerdctl looks into /etc/containerd/certs.d by itself; ctr wants --hosts-dir ${machine.hostsDir}`],

@@ -27,6 +27,7 @@ export function registries(request: Request, needs?: ServiceNeed): ClientPlan['c
   });
   // Pushes, and pulls by Umbra's own name.
   if (registry.scheme === 'http') tables.push(['[[registry]]', `location = ${quoted(registry.host)}`, ...insecure]);
+  tables.push(...request.insecure.map((host) => ['[[registry]]', `location = ${quoted(host)}`, 'insecure = true']));
   const search = upstreams.includes('docker.io') && !machine.hasSearchRegistries ? ['unqualified-search-registries = ["docker.io"]\n'] : [];
   const content = OURS + [...search, ...tables.map((lines) => `${lines.join('\n')}\n`)].join('\n');
   const certificate = ca === undefined || registry.scheme === 'http' ? [] : [wholeFile({ path: `/etc/containers/certs.d/${registry.host}/umbra.crt`, content: ca })];

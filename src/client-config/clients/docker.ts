@@ -31,16 +31,18 @@ export function docker(request: Request): ClientPlan {
 
 function mirrored(request: Request): ClientPlan {
   const { registry, upstreams } = request;
+  const needs: ServiceNeed = { service: 'docker', action: 'restart', why: 'builds with BuildKit take mirrors up only then; for docker pull alone, a reload does' };
+  if (!upstreams.includes('docker.io') && request.insecure.length > 0) return { changes: [jsonKeys({ path: DAEMON, lists: [{ key: 'insecure-registries', values: insecure(request) }], needs })], notes: [] };
   if (!upstreams.includes('docker.io')) throw new Refused('docker asks mirrors for Docker Hub’s images only, and docker.io is not among --upstreams; give --proxy for the others');
   const others = upstreams.filter((host) => host !== 'docker.io');
-  const needs: ServiceNeed = { service: 'docker', action: 'restart', why: 'builds with BuildKit take mirrors up only then; for docker pull alone, a reload does' };
+  const hosts = insecure(request);
   return {
     changes: [
       jsonKeys({
         path: DAEMON,
         lists: [
           { key: 'registry-mirrors', values: [urlOf(registry)] },
-          ...insecure(request).map((host) => ({ key: 'insecure-registries', values: [host] })),
+          ...(hosts.length === 0 ? [] : [{ key: 'insecure-registries', values: hosts }]),
         ],
         needs,
       }),
@@ -84,9 +86,9 @@ function proxied(request: Request, proxy: string): ClientPlan {
 }
 
 /** Without TLS docker speaks to hosts of 127.0.0.0/8 only, unless told. No reference of docker's begins with an IPv6 address. */
-function insecure({ registry }: Request): readonly string[] {
+function insecure({ registry, insecure: others }: Request): readonly string[] {
   const { hostname } = new URL(urlOf(registry));
-  return registry.scheme === 'https' || hostname.startsWith('[') || isLoopback(hostname) ? [] : [registry.host];
+  return registry.scheme === 'https' || hostname.startsWith('[') || isLoopback(hostname) ? others : [registry.host, ...others];
 }
 
 /** Read at each pull and push. */

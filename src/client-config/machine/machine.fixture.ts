@@ -84,6 +84,7 @@ export function ask(changes: Partial<Request> = {}): Request {
     view: undefined,
     registryOfView: undefined,
     upstreams: ['docker.io'],
+    insecure: [],
     strict: false,
     ca: undefined,
     proxy: undefined,

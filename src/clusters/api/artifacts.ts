@@ -48,6 +48,7 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
       port: settings.port,
       policy: settings.policy,
       upstreams: settings.upstreams.length === 0 ? DEFAULT_UPSTREAMS : settings.upstreams,
+      insecureRegistries: typeof template['insecure_registry'] === 'string' ? [template['insecure_registry']] : [],
       fallback: settings.fallback,
       write: settings.write,
       diskBytes: config.nodes.diskBytes,

@@ -10,6 +10,7 @@ import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';
 import { registryAddress } from './node-model.ts';
 import type { NodeModel } from './node-model.ts';
+import { shellWord } from './shell-words.ts';
 
 /** Those that a node of its kind always has. */
 export function clientsOf({ cluster }: NodeModel): readonly ClientName[] {
@@ -17,12 +18,24 @@ export function clientsOf({ cluster }: NodeModel): readonly ClientName[] {
 }
 
 /** dockerd asks mirrors for Docker Hub's images only. */
-export function tellsDocker({ upstreams }: NodeModel): boolean {
-  return upstreams.includes('docker.io');
+export function tellsDocker({ upstreams, insecureRegistries }: NodeModel): boolean {
+  return upstreams.includes('docker.io') || insecureRegistries.length > 0;
+}
+
+/** Whether there is anything to tell them. */
+export function tellsClients({ upstreams, insecureRegistries }: NodeModel): boolean {
+  return upstreams.length + insecureRegistries.length > 0;
+}
+
+/** What `umbra client-config apply` is told on the node, as words of a shell. */
+export function tellingWords(model: NodeModel): string {
+  const { upstreams, insecureRegistries } = model;
+  const insecure = insecureRegistries.length === 0 ? '' : ` --insecure-registries ${shellWord(insecureRegistries.join(','))}`;
+  return `--registry http://${registryAddress(model)} --upstreams ${shellWord(upstreams.join(','))}${insecure}`;
 }
 
 export function clientFiles(model: NodeModel): readonly NodeFile[] {
-  if (model.upstreams.length === 0) return [];
+  if (!tellsClients(model)) return [];
   const { changes } = plan(model.cluster.coe === 'kubernetes' ? ['containerd', 'containers'] : ['containers'], requestOf(model));
   const ours = changes.filter(({ path }) => path !== CONTAINERD_CONFIG);
   return [...ours.map(({ path, content, mode }) => nodeFile(path, content, { mode })), ...(model.cluster.coe === 'kubernetes' ? [defaultHosts(model)] : [])];
@@ -42,6 +55,7 @@ function requestOf(model: NodeModel): Request {
     view: undefined,
     registryOfView: undefined,
     upstreams: model.upstreams,
+    insecure: model.insecureRegistries,
     strict: model.fallback === 'none',
     ca: undefined,
     proxy: undefined,

@@ -74,12 +74,12 @@ type Report = (path: Path, message: string) => void;
 type Settings = v.InferOutput<typeof CLUSTER>;
 
 function clusterOf(settings: Settings, files: NamedFiles, report: Report): ClusterModel {
-  const { uuid, name, coe, port, policy, upstreams, write, disk, storage, program, proxies } = settings;
+  const { uuid, name, coe, port, policy, upstreams, insecureRegistries, write, disk, storage, program, proxies } = settings;
   const { amd64, arm64, version, image } = program;
   if (amd64 === undefined && arm64 === undefined && image === undefined) report(['program'], 'missing: amd64, arm64 or both, with url and sha256 of a tarball of `make dist`; or image');
   return {
     cluster: { uuid, name, coe },
-    port, policy, upstreams, write,
+    port, policy, upstreams, insecureRegistries, write,
     // To go to upstream instead would be to pass the policy by.
     fallback: settings.fallback ?? (policy === 'proxy' ? 'upstream' : 'none'),
     diskBytes: disk,
@@ -133,7 +133,7 @@ const proxies: Kind<NodeProxies> = v.pipe(
 );
 
 const CLUSTER: Kind<{
-  readonly uuid: string; readonly name: string; readonly coe: Coe; readonly port: number; readonly policy: RegistryPolicy; readonly upstreams: readonly string[];
+  readonly uuid: string; readonly name: string; readonly coe: Coe; readonly port: number; readonly policy: RegistryPolicy; readonly upstreams: readonly string[]; readonly insecureRegistries: readonly string[];
   readonly fallback?: Fallback | undefined; readonly write: Write; readonly disk: number;
   readonly storage: { readonly container?: string | undefined; readonly account?: string | undefined; readonly region?: string | undefined; readonly interface: 'public' | 'internal'; readonly ca?: string | undefined };
   readonly bootstrap?: { readonly url: string; readonly ca?: string | undefined; readonly token?: string | undefined; readonly tokenFile?: string | undefined } | undefined;
@@ -156,6 +156,7 @@ const CLUSTER: Kind<{
   ),
   policy: v.optional(oneOf('What is pulled that the registry has not: `proxy` asks upstream, `approved` gives what was approved, `local` gives nothing.', POLICIES), 'proxy'),
   upstreams: v.optional(list('The registries that are pulled from.', text('A host.', registryHostProblem)), () => [...DEFAULT_UPSTREAMS]),
+  insecureRegistries: v.optional(list('Other registries that the runtimes of nodes reach over plain HTTP.', text('A host, with its port.', registryHostProblem)), () => []),
   fallback: v.optional(oneOf('Where clients turn when the registry fails. Not set: `upstream` with the policy `proxy`, else `none`.', FALLBACKS)),
   write: v.optional(oneOf('What nodes may write: nothing but their disk, a cache for all nodes, or images, too.', WRITES), 'cache'),
   disk: v.optional(size('How much of images a node keeps on its disk.', { min: MIB }), '10GiB'),

@@ -2,23 +2,22 @@
  * What the DaemonSet's init container does to a node, with Umbra's own image: `umbra`, `sh` and busybox. The node's services
  * are told by its own systemctl, in the mount namespace of its first process.
  */
-import { clientFiles, tellsDocker } from './client-files.ts';
+import { clientFiles, tellingWords, tellsClients, tellsDocker } from './client-files.ts';
 import { HOST, USER } from './formats/daemon-set.ts';
-import { registryAddress } from './node-model.ts';
 import type { NodeModel } from './node-model.ts';
 import { ANY_MACHINE } from '../../client-config/request.ts';
 import { CACHE_FOLDER, STATE_FOLDER } from './places.ts';
 import { shellWord } from './shell-words.ts';
 
 export function prepareScript(model: NodeModel): string {
-  const { upstreams, fallback } = model;
-  const told = upstreams.length === 0 ? '' : `tell kubernetes,containers${fallback === 'none' ? ' --strict' : ''}\n${tellsDocker(model) ? `for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do [ ! -x "$host$at/dockerd" ] || { tell docker; break; }; done\n` : ''}`;
+  const { fallback } = model;
+  const told = !tellsClients(model) ? '' : `tell kubernetes,containers${fallback === 'none' ? ' --strict' : ''}\n${tellsDocker(model) ? `for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do [ ! -x "$host$at/dockerd" ] || { tell docker; break; }; done\n` : ''}`;
   const fallbackHosts = clientFiles(model).find(({ path }) => path === `${ANY_MACHINE.hostsDir}/_default/hosts.toml`);
   return `${COMMON}
 tell() {
   clients=$1
   shift
-  (cd / && umbra client-config apply --root "$host" --for "$clients" --registry http://${registryAddress(model)} --upstreams ${shellWord(upstreams.join(','))} "$@") >&2 || say 'not all could be told; see above'
+  (cd / && umbra client-config apply --root "$host" --for "$clients" ${tellingWords(model)} "$@") >&2 || say 'not all could be told; see above'
 }
 
 for folder in ${STATE_FOLDER} ${CACHE_FOLDER}; do

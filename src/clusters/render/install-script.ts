@@ -2,10 +2,9 @@
  * The script that every format has a node run: it fetches the program of the node's architecture, checks and unpacks it,
  * and has it tell the container runtimes. POSIX, and good to run again: it does what is not done yet. Holds no secret.
  */
-import { clientsOf, tellsDocker } from './client-files.ts';
+import { clientsOf, tellingWords, tellsClients, tellsDocker } from './client-files.ts';
 import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';
-import { registryAddress } from './node-model.ts';
 import type { Architecture, NodeModel } from './node-model.ts';
 import { CLIENTS_FILE, CLUSTERS_CA_FILE, CONFIG_FOLDER, INSTALL_SCRIPT, programFolder } from './places.ts';
 import { shellWord } from './shell-words.ts';
@@ -33,7 +32,7 @@ export function installScript(model: NodeModel, files: readonly NodeFile[]): Nod
 }
 
 function text(model: NodeModel, files: readonly NodeFile[]): string {
-  const { program, login, port, upstreams, fallback, cluster } = model;
+  const { program, login, port, fallback, cluster } = model;
   const tarballs = Object.entries(program.tarballs).map(
     ([arch, { url, sha256 }]) => `    ${MACHINES[arch as Architecture /* a record's own keys */]}) url=${shellWord(url)} sha256=${shellWord(sha256)} ;;\n`,
   );
@@ -93,7 +92,7 @@ ${tarballs.join('')}    *) say "there is no program for $(uname -m)"; return 1 ;
 tell() {
   clients=$1
   shift
-  (cd / && "$umbra" client-config apply --for "$clients" --registry http://${registryAddress(model)} --upstreams ${shellWord(upstreams.join(','))} --root "\${root:-/}" "$@") >&2
+  (cd / && "$umbra" client-config apply --for "$clients" ${tellingWords(model)} --root "\${root:-/}" "$@") >&2
 }
 
 # What containerd reads at its start; hosts.toml is read at each pull.
@@ -145,7 +144,7 @@ esac
 `;
 
   function runtimes(one: NodeModel, strictly: string): string {
-    if (upstreams.length === 0) return '  : # there is no upstream to stand in for\n';
+    if (!tellsClients(one)) return '  : # there is no upstream to stand in for\n';
     const docker = !tellsDocker(one) ? '' : `${cluster.coe === 'kubernetes' ? '  for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do\n    [ -x "$root$at/dockerd" ] || continue\n' : '  for once in 1; do\n'}    before=$(prints /etc/docker/daemon.json)
     tell docker || failed=1
     if [ "$before" != "$(prints /etc/docker/daemon.json)" ] && active docker; then control restart docker; fi

@@ -15,6 +15,7 @@ export function nodeModel(changes: Partial<NodeModel> = {}): NodeModel {
     port: 5000,
     policy: 'proxy',
     upstreams: ['docker.io', 'quay.io', 'registry.k8s.io'],
+    insecureRegistries: ['registry.site.example.org:5000'],
     fallback: 'upstream',
     write: 'cache',
     diskBytes: 10 * 1024 ** 3,

@@ -15,6 +15,8 @@ export interface NodeModel {
   readonly policy: RegistryPolicy;
   /** Hosts of the registries that are pulled from, e.g. `docker.io`. */
   readonly upstreams: readonly string[];
+  /** Other registries, `host[:port]`, that its runtimes reach over plain HTTP. */
+  readonly insecureRegistries: readonly string[];
   readonly fallback: Fallback;
   readonly write: Write;
   /** The bound of the cache on the node's disk. */

@@ -38,9 +38,10 @@ describe.each(PAIRS)('a %s %s', (coe, role) => {
 
   test('tells the runtimes that it has', () => {
     const hosts = files.map(({ path }) => path).filter((path) => path.endsWith('/hosts.toml'));
-    expect(hosts).toEqual(coe === 'kubernetes' ? ['docker.io', 'quay.io', 'registry.k8s.io', 'localhost:5000', '_default'].map((host) => `/etc/containerd/certs.d/${host}/hosts.toml`) : []);
+    expect(hosts).toEqual(coe === 'kubernetes' ? ['docker.io', 'quay.io', 'registry.k8s.io', 'localhost:5000', 'registry.site.example.org:5000', '_default'].map((host) => `/etc/containerd/certs.d/${host}/hosts.toml`) : []);
     expect(contentOf('/etc/umbra/install')).toContain(coe === 'kubernetes' ? 'tell kubernetes,containers' : 'tell containers');
     expect(contentOf('/etc/umbra/install')).toContain('tell docker');
+    expect(contentOf('/etc/umbra/install')).toContain(' --insecure-registries registry.site.example.org:5000 ');
   });
 
   const formats = FORMATS.filter((format) => problemOf(model, format) === undefined);
