@@ -102,7 +102,11 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   const open = async (storage: StorageConfig, check: typeof readable): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);
     closing.push(() => driver.close());
-    const refusal = await check(driver, {});
+    const refusal = await check(driver, {}).catch((error: unknown) => {
+      if (driver.lastSeen?.mayServe !== true) throw error;
+      log.error({ error }, 'the storage cannot be used: this node serves what its disk has, and nothing can be pushed');
+      return undefined;
+    });
     if (refusal !== undefined) log.warn({ error: refusal.message }, 'storage: read-only, so nothing can be pushed here');
     const tell = (key: string): Promise<void> => group.broadcast('forget', key);
     return { driver, content: content({ driver, nowMs, newId, tell, unswept: (id, error) => log.warn({ upload: id, error }, 'an upload could not be swept'), staleMs: config.tagStalenessMs, manifestCacheBytes: Math.floor(memory * MANIFEST_CACHE_SHARE) }) };

@@ -3,8 +3,9 @@
  * belongs around it: strict claims from a database, a disk before an object store.
  */
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import type { Config, DiskConfig, StorageConfig, SwiftStorage } from './config/config.ts';
-import { digestOfData, isClaimable, keys } from './content/keys.ts';
+import { digestOfData, isClaimable, isRecord, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier/events.ts';
 import { DriverError, type Driver } from './drivers/driver.ts';
 import { steadyNowMs, type Timers } from './workers/timers.ts';
@@ -29,10 +30,63 @@ export interface StorageEvent {
 
 /** @throws Error where the store cannot be opened, saying what to do about it */
 export async function openStore(storage: StorageConfig, coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
-  const driver = await decided(await openDriver(storage, deps), coordination, deps);
+  const open = async (): Promise<Driver> => await decided(await openDriver(storage, deps), coordination, deps);
   const disk = 'disk' in storage ? storage.disk : undefined;
   const counts = disk === undefined ? undefined : deps.diskCounts?.(disk.root);
-  return disk === undefined || counts === undefined ? driver : await behindDisk(driver, disk, counts, deps);
+  if (disk === undefined || counts === undefined) return await open();
+  return await behindDisk(await openNoting(open, storage, disk, deps), disk, counts, deps);
+}
+
+/** How long a store may take to open where there is something to serve without it. */
+const OPEN_MS = 10_000;
+
+/** What it says is noted on the disk; where something is noted already, a store that cannot be opened is waited for in the background. */
+async function openNoting(open: () => Promise<Driver>, storage: StorageConfig, disk: DiskConfig, { timers, nowMs, report }: StorageDeps): Promise<Driver> {
+  const [{ SeenRecords }, { lastSeenDriver }, { factsOf, lateStore, readFacts }] = await Promise.all([
+    import('./drivers/last-seen/seen-records.ts'), import('./drivers/last-seen/last-seen.ts'), import('./drivers/last-seen/late-store.ts'),
+  ]);
+  const seen = new SeenRecords({ file: join(disk.root, 'last-seen.db'), store: placeOf(storage), timers, nowMs, report });
+  const facts = readFacts(seen.facts());
+  const noting = (driver: Driver): Driver => lastSeenDriver(driver, { seen, isRecord, mayServe: facts !== undefined, report });
+  const opening = open();
+  try {
+    const driver = await (facts === undefined ? opening : within(opening, OPEN_MS, timers));
+    seen.putFacts(factsOf(driver));
+    return noting(driver);
+  } catch (error) {
+    if (facts === undefined) {
+      seen.close();
+      throw error;
+    }
+    report({ kind: 'the store cannot be opened yet: what this node saw last is served', error: error instanceof Error ? error.message : String(error) });
+    return noting(lateStore({ facts, open, opening, timers, opened: (driver) => {
+      seen.putFacts(factsOf(driver));
+      report({ kind: 'the store is open' });
+    } }));
+  }
+}
+
+async function within<T>(promise: Promise<T>, ms: number, timers: Timers): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const cancel = timers.after(ms, () => late.reject(new Error(`it took more than ${ms / 1000} s`)));
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    cancel();
+  }
+}
+
+/** Which store it is, whoever we are there. */
+function placeOf(storage: StorageConfig): string {
+  switch (storage.driver) {
+    case 'swift':
+      return JSON.stringify(['swift', storage.region, storage.account, storage.container, storage.prefix]);
+    case 's3':
+      return JSON.stringify(['s3', storage.endpoint, storage.region, storage.bucket, storage.prefix]);
+    case 'filesystem':
+    case 'memory':
+      return storage.driver;
+  }
 }
 
 /** Claims by the database, where the store does not decide them itself. */

@@ -10,9 +10,12 @@
  *
  * Where the driver cannot look, all of them go by age and by being told; that nothing stands is still looked at each
  * time but for flags, so that what one node pushed is there at once on every other.
+ *
+ * Where the store does not answer, and what it said last is noted somewhere, `read` gives that: to be served, and not kept
+ * here. Whoever decides something reads with `readFresh`, which fails.
  */
 import { LRUCache } from 'lru-cache';
-import type { Driver, Entry } from '../drivers/driver.ts';
+import { isDriverError, type Driver, type Entry } from '../drivers/driver.ts';
 
 interface Held<T> {
   readonly value: T | undefined;
@@ -57,9 +60,9 @@ export class CachedRecords<T extends object> {
   read(key: string): T | undefined | Promise<T | undefined> {
     const { driver, nowMs, staleMs } = this.#deps;
     const held = this.#held.get(key);
-    if (held === undefined) return driver.stampNow?.(key) === '' ? this.#absent(key, nowMs()) : this.readFresh(key);
+    if (held === undefined) return driver.stampNow?.(key) === '' ? this.#absent(key, nowMs()) : this.#served(key);
     if (!this.#byStamp && nowMs() - held.seenMs < staleMs) return held.value;
-    if (driver.stampNow?.(key) !== held.stamp) return this.readFresh(key);
+    if (driver.stampNow?.(key) !== held.stamp) return this.#served(key);
     held.seenMs = nowMs();
     return held.value;
   }
@@ -79,7 +82,7 @@ export class CachedRecords<T extends object> {
     this.#reading.set(key, all.add(reading));
     try {
       const stored = await driver.get(key);
-      const value = stored === undefined ? undefined : (JSON.parse(stored.bytes.toString('utf8')) as T); // written by this class only
+      const value = parsed<T>(stored?.bytes);
       if (reading.overtaken) return value;
       if (stored === undefined) return this.#absent(key, seenMs);
       this.#held.set(key, { value, stamp: stored.stamp, size: stored.size + OVERHEAD, seenMs });
@@ -106,9 +109,28 @@ export class CachedRecords<T extends object> {
     for (const reading of this.#reading.get(key) ?? []) reading.overtaken = true;
   }
 
+  async #served(key: string): Promise<T | undefined> {
+    const { lastSeen } = this.#deps.driver;
+    if (lastSeen?.away === true) {
+      const seen = lastSeen.find(key);
+      if (seen !== undefined) return parsed<T>(seen.bytes);
+    }
+    try {
+      return await this.readFresh(key);
+    } catch (error) {
+      const seen = isDriverError(error, 'retryable', 'permanent') ? lastSeen?.find(key) : undefined;
+      if (seen === undefined) throw error;
+      return parsed<T>(seen.bytes);
+    }
+  }
+
   #absent(key: string, seenMs: number): undefined {
     if (this.#believesAbsence) this.#held.set(key, { value: undefined, stamp: '', size: OVERHEAD, seenMs });
     else this.#held.delete(key);
     return undefined;
   }
+}
+
+function parsed<T>(bytes: Buffer | undefined): T | undefined {
+  return bytes === undefined ? undefined : (JSON.parse(bytes.toString('utf8')) as T); // written by the class above only
 }

@@ -23,6 +23,8 @@ export interface Content {
   sweepUploads(untouchedMs: number, signal?: AbortSignal): Promise<{ readonly removed: number; readonly kept: number }>;
   /** What it would remove and keep, of sessions. */
   countUploads(untouchedMs: number): Promise<{ readonly removed: number; readonly kept: number }>;
+  /** Whether answers are what the store said last, since it says nothing now. */
+  isAway(): boolean;
   /** Another worker wrote at this key: what memory has of it is not believed any more. */
   forget(key: string): void;
 }
@@ -68,6 +70,7 @@ export function content(deps: ContentDeps): Content {
       return await uploadStore.sweep(now - untouchedMs, signal);
     },
     countUploads: async (untouchedMs) => await uploadStore.count(((await driver.clock?.()) ?? nowMs()) - untouchedMs),
+    isAway: () => driver.lastSeen?.away ?? false,
     forget: (key) => {
       for (const records of [linkRecords, tagRecords, manifestRecords, referrerRecords, gone, expired]) records.forget(key);
     },

@@ -107,6 +107,11 @@ export function isClaimable(key: string): boolean {
   return !UNCLAIMED.some((prefix) => key.startsWith(prefix)) && !EXPIRED.test(key);
 }
 
+/** Is it the key of a record that pulls read? Small, and of use to a node while the store is away. */
+export function isRecord(key: string): boolean {
+  return key.startsWith('repos/') || EXPIRED.test(key);
+}
+
 const UNCLAIMED: readonly string[] = ['blobs/', 'repos/', 'uploads/', 'leases/', 'store/'];
 /** Written over; beside it, views may keep what is decided. */
 const EXPIRED = /^views\/[^/]+\/expired$/;

@@ -158,6 +158,16 @@ export interface Claimed {
   readonly settledAtMs?: number;
 }
 
+/** What a store said last of records, for when it does not answer; for those who serve, never for those who decide. */
+export interface LastSeen {
+  /** The store did not answer the last time, or did not let us in. */
+  readonly away: boolean;
+  /** There was something before this process began: it may start without the store. */
+  readonly mayServe: boolean;
+  /** What stood at the key, `bytes` undefined where nothing did; undefined: the store never said. */
+  find(key: string): { readonly bytes: Buffer | undefined } | undefined;
+}
+
 export interface Driver {
   readonly kind: string;
   /** `strict`: a claim is decided when the call returns. `settle`: nobody believes one younger than the settling time (`claimSettled`). */
@@ -189,6 +199,8 @@ export interface Driver {
    */
   readonly stampNow?: (key: string) => string;
   readonly assemblies: Assemblies;
+  /** Where what the store says is noted beside it (`last-seen/`). */
+  readonly lastSeen?: LastSeen;
   /** The store's clock now, milliseconds since the epoch: what ages of its objects are compared with. Absent: this machine's. */
   clock?(options?: CallOptions): Promise<number>;
   /** A signed URL a client may be sent to, where the store has such a thing. */

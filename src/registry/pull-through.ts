@@ -263,6 +263,8 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
         if (kept === undefined) throw error;
         return { ...kept, cache: 'stale', warning: warning(`${host} could not be asked; this is what it had ${age(nowMs() - (found?.tag.checkedMs ?? 0))} ago`) };
       };
+      // What upstream has by now could not be kept, nor its blobs: what is here is whole.
+      if (kept !== undefined && content.isAway()) return { ...kept, cache: 'stale' };
       const blocked = blockedBy(host, `${name}:${tag}`);
       if (kept !== undefined && blocked !== undefined) return stale(blocked.error);
       try {

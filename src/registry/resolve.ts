@@ -12,7 +12,7 @@ import type { ManifestFacts } from '../oci/manifest.ts';
 import { hostOf, type Name } from '../oci/name.ts';
 import type { FillReader } from '../upstream/fill.ts';
 import type { View, Views } from '../views/views.ts';
-import type { Answer, Asker } from './answer.ts';
+import { warning, type Answer, type Asker } from './answer.ts';
 import { isFillReader, type CachedManifest, type PullThrough } from './pull-through.ts';
 import type { Stores } from './stores.ts';
 
@@ -68,14 +68,17 @@ export function resolver(deps: ResolverDeps): Resolver {
 
   async function own(place: View, name: Name, digest: Digest, record: ManifestRecord): Promise<ResolvedManifest> {
     const bytes = await contentOf(place).manifests.bytes({ view: place.uid, name }, digest, record);
-    return { digest, facts: record, bytes, answer: answerOf(place, name) };
+    return { digest, facts: record, bytes, answer: answerOf(place, name), ...lastSeen(place) };
   }
+
+  const lastSeen = (place: View): Pick<ResolvedManifest, 'warning'> =>
+    contentOf(place).isAway() ? { warning: warning('the storage of the registry does not answer; this is what this node saw last') } : {};
 
   const answerOf = (place: View, name: Name): Answer =>
     isProxied(place, name) ? { from: 'upstream', host: hostOf(name), cache: 'hit' } : { from: 'view', view: place.id };
 
-  function cached(name: Name, { digest, facts, bytes, cache, warning }: CachedManifest): ResolvedManifest {
-    return { digest, facts, bytes, answer: { from: 'upstream', host: hostOf(name), cache }, ...(warning === undefined ? {} : { warning }) };
+  function cached(name: Name, { digest, facts, bytes, cache, warning: said }: CachedManifest): ResolvedManifest {
+    return { digest, facts, bytes, answer: { from: 'upstream', host: hostOf(name), cache }, ...(said === undefined ? lastSeen(views.upstream) : { warning: said }) };
   }
 
   async function link(view: View, name: Name, digest: Digest): Promise<{ repo: Repo; link: LinkRecord; answer: Answer } | undefined> {

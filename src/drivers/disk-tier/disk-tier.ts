@@ -12,7 +12,7 @@ import type { DiskEvents } from './events.ts';
 import { DiskPaths, diskEntry, type DiskEntry } from './files.ts';
 import { DiskFills } from './fills.ts';
 import { ArrivingSource, LateSource } from './source.ts';
-import type { Assemblies, CallOptions, Claimed, Driver, Entry, PutOptions, Source, Stat, Value } from '../driver.ts';
+import type { Assemblies, CallOptions, Claimed, Driver, Entry, LastSeen, PutOptions, Source, Stat, Value } from '../driver.ts';
 
 export interface DiskTierOptions {
   /** Made where it is missing; may hold other things. */
@@ -42,6 +42,7 @@ class DiskTierDriver implements DiskTier {
   readonly claims: Driver['claims'];
   readonly listingLagSeconds: number;
   readonly assemblies: Assemblies;
+  readonly lastSeen?: LastSeen;
   readonly clock?: (options?: CallOptions) => Promise<number>;
   readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
   readonly #inner: Driver;
@@ -62,6 +63,7 @@ class DiskTierDriver implements DiskTier {
     this.claims = inner.claims;
     this.listingLagSeconds = inner.listingLagSeconds;
     this.assemblies = inner.assemblies;
+    if (inner.lastSeen !== undefined) this.lastSeen = inner.lastSeen;
     if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
     if (inner.redirect !== undefined) this.redirect = this.#redirect.bind(this, inner.redirect.bind(inner));
   }

@@ -1,0 +1,144 @@
+/**
+ * Before a driver over a network: notes on the node's disk what the store says of records, so that what a node has it
+ * serves on while the store is away or does not let it in. The store's own answers always count first, nothing is ever
+ * written here in its stead, and whoever decides by a record asks the store (`content/cached.ts`).
+ */
+import { LRUCache } from 'lru-cache';
+import {
+  isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type LastSeen, type PutOptions, type Source, type Stat, type Value,
+} from '../driver.ts';
+import type { SeenRecord, SeenRecords } from './seen-records.ts';
+
+export interface LastSeenOptions {
+  readonly seen: SeenRecords;
+  /** The keys whose values are noted: small, and read to answer. */
+  readonly isRecord: (key: string) => boolean;
+  /** The store was seen before this process began. */
+  readonly mayServe: boolean;
+  readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
+}
+
+const MAX_WRITTEN = 10_000;
+
+export function lastSeenDriver(inner: Driver, options: LastSeenOptions): Driver {
+  return new LastSeenDriver(inner, options);
+}
+
+class LastSeenDriver implements Driver {
+  readonly kind: string;
+  readonly claims: Driver['claims'];
+  readonly listingLagSeconds: number;
+  readonly assemblies: Assemblies;
+  readonly lastSeen: LastSeen;
+  readonly clock?: (options?: CallOptions) => Promise<number>;
+  readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
+  readonly #inner: Driver;
+  readonly #options: LastSeenOptions;
+  /** How often each key was written here, lately: a read that began before says nothing new. */
+  readonly #written = new LRUCache<string, number>({ max: MAX_WRITTEN });
+  #away = false;
+  #looking: Promise<unknown> | undefined;
+
+  constructor(inner: Driver, options: LastSeenOptions) {
+    this.#inner = inner;
+    this.#options = options;
+    this.kind = inner.kind;
+    this.claims = inner.claims;
+    this.listingLagSeconds = inner.listingLagSeconds;
+    this.assemblies = inner.assemblies;
+    if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
+    if (inner.redirect !== undefined) this.redirect = inner.redirect.bind(inner);
+    const isAway = (): boolean => this.#away;
+    this.lastSeen = {
+      get away() {
+        return isAway();
+      },
+      mayServe: options.mayServe,
+      find: (key) => this.#find(key),
+    };
+  }
+
+  async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
+    if (!this.#options.isRecord(key)) return await this.#inner.get(key, options);
+    const before = this.#written.get(key);
+    const value = await this.#inner.get(key, options).catch((error: unknown) => {
+      if (isDriverError(error, 'retryable', 'permanent')) this.#failed(error);
+      throw error;
+    });
+    this.#answered();
+    if (this.#written.get(key) === before) this.#options.seen.note(key, value?.bytes);
+    return value;
+  }
+
+  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
+    this.#wrote(key);
+    const stat = await this.#inner.put(key, bytes, options);
+    this.#wrote(key);
+    if (this.#options.isRecord(key)) this.#options.seen.note(key, Buffer.from(bytes));
+    return stat;
+  }
+
+  async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
+    for (const key of keys) this.#wrote(key);
+    await this.#inner.delete(keys, options);
+    for (const key of keys) {
+      this.#wrote(key);
+      if (this.#options.isRecord(key)) this.#options.seen.note(key, undefined);
+    }
+  }
+
+  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
+    return this.#inner.head(key, options);
+  }
+
+  open(key: string, options?: CallOptions): Promise<Source | undefined> {
+    return this.#inner.open(key, options);
+  }
+
+  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
+    return this.#inner.list(prefix, options);
+  }
+
+  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
+    return this.#inner.children(prefix, options);
+  }
+
+  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
+    return this.#inner.sync(keys, options);
+  }
+
+  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed> {
+    return this.#inner.claim(key, value, options);
+  }
+
+  check(options?: CallOptions): Promise<void> {
+    return this.#inner.check(options);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+    await this.#looking;
+    this.#options.seen.close();
+  }
+
+  #find(key: string): SeenRecord | undefined {
+    const found = this.#options.seen.find(key);
+    // Nobody waits for a store that was away just now; it counts again from its first answer.
+    if (found !== undefined && this.#away) this.#looking ??= this.get(key).catch(() => undefined).finally(() => (this.#looking = undefined));
+    return found;
+  }
+
+  #wrote(key: string): void {
+    this.#written.set(key, (this.#written.get(key) ?? 0) + 1);
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#away) this.#options.report({ kind: 'the store does not answer: what this node saw last is served', error: error instanceof Error ? error.message : String(error) });
+    this.#away = true;
+  }
+
+  #answered(): void {
+    if (this.#away) this.#options.report({ kind: 'the store answers again' });
+    this.#away = false;
+  }
+}
