@@ -2,9 +2,10 @@
  * Opens the stores that the configuration names. Each driver is loaded only where it is used, and wrapped here in what
  * belongs around it: strict claims from a database, a disk before an object store.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Config, DiskConfig, StorageConfig, SwiftStorage } from './config/config.ts';
+import { placeOf } from './config/storage-checks.ts';
 import { digestOfData, isClaimable, isRecord, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier/events.ts';
 import { DriverError, type Driver } from './drivers/driver.ts';
@@ -39,15 +40,17 @@ export async function openStore(storage: StorageConfig, coordination: Config['co
 
 /** How long a store may take to open where there is something to serve without it. */
 const OPEN_MS = 10_000;
+/** Of records; less where the disk is to hold little. */
+const SEEN_BYTES = 64 * 1024 * 1024;
 
 /** What it says is noted on the disk; where something is noted already, a store that cannot be opened is waited for in the background. */
 async function openNoting(open: () => Promise<Driver>, storage: StorageConfig, disk: DiskConfig, { timers, nowMs, report }: StorageDeps): Promise<Driver> {
   const [{ SeenRecords }, { lastSeenDriver }, { factsOf, lateStore, readFacts }] = await Promise.all([
     import('./drivers/last-seen/seen-records.ts'), import('./drivers/last-seen/last-seen.ts'), import('./drivers/last-seen/late-store.ts'),
   ]);
-  const seen = new SeenRecords({ file: join(disk.root, 'last-seen.db'), store: placeOf(storage), timers, nowMs, report });
+  const seen = new SeenRecords({ file: join(disk.root, 'last-seen.db'), store: createHash('sha256').update(placeOf(storage)).digest('hex'), maxBytes: Math.min(SEEN_BYTES, disk.maxBytes / 16), timers, nowMs, report });
   const facts = readFacts(seen.facts());
-  const noting = (driver: Driver): Driver => lastSeenDriver(driver, { seen, isRecord, mayServe: facts !== undefined, report });
+  const noting = (driver: Driver): Driver => lastSeenDriver(driver, { seen, isRecord, mayServe: facts !== undefined, timers, nowMs, report });
   const opening = open();
   try {
     const driver = await (facts === undefined ? opening : within(opening, OPEN_MS, timers));
@@ -59,7 +62,7 @@ async function openNoting(open: () => Promise<Driver>, storage: StorageConfig, d
       throw error;
     }
     report({ kind: 'the store cannot be opened yet: what this node saw last is served', error: error instanceof Error ? error.message : String(error) });
-    return noting(lateStore({ facts, open, opening, timers, opened: (driver) => {
+    return noting(lateStore({ facts, open, opening, timers, nowMs, opened: (driver) => {
       seen.putFacts(factsOf(driver));
       report({ kind: 'the store is open' });
     } }));
@@ -73,19 +76,6 @@ async function within<T>(promise: Promise<T>, ms: number, timers: Timers): Promi
     return await Promise.race([promise, late.promise]);
   } finally {
     cancel();
-  }
-}
-
-/** Which store it is, whoever we are there. */
-function placeOf(storage: StorageConfig): string {
-  switch (storage.driver) {
-    case 'swift':
-      return JSON.stringify(['swift', storage.region, storage.account, storage.container, storage.prefix]);
-    case 's3':
-      return JSON.stringify(['s3', storage.endpoint, storage.region, storage.bucket, storage.prefix]);
-    case 'filesystem':
-    case 'memory':
-      return storage.driver;
   }
 }
 

@@ -68,6 +68,11 @@ export function checkTwoStores(storage: StorageConfig, upstream: StorageConfig, 
   }
 }
 
+/** Names the store: another name, another store. Holds what identifies us, so it is not to be shown. */
+export function placeOf(storage: StorageConfig): string {
+  return placesOf(storage)[0]?.place ?? storage.driver;
+}
+
 /** Storage may be shared by machines that must sign neither tokens nor certificates. */
 export function checkKeyFile(at: Path, keyFile: string, storage: StorageConfig, report: Report): void {
   for (const { folder } of placesOf(storage)) {

@@ -150,7 +150,8 @@ export function blobs(driver: Driver, smallCacheBytes: number): Blobs {
     },
 
     async readable(digest, { generation, size }) {
-      if ((await driver.head(keys.data(digest, generation)))?.size === size) return true;
+      const key = keys.data(digest, generation);
+      if (driver.isNear?.(key) === true || (await driver.head(key))?.size === size) return true;
       const found = await open(digest, undefined, size);
       await found?.source.close();
       return found !== undefined;

@@ -75,13 +75,17 @@ export class CachedRecords<T extends object> {
 
   /** What stands there now, whatever memory says. */
   async readFresh(key: string): Promise<T | undefined> {
-    const { driver, nowMs } = this.#deps;
+    return await this.#readBy(this.#deps.driver, key);
+  }
+
+  async #readBy(store: Pick<Driver, 'get'>, key: string): Promise<T | undefined> {
+    const { nowMs } = this.#deps;
     const seenMs = nowMs();
     const reading = { overtaken: false };
     const all = this.#reading.get(key) ?? new Set();
     this.#reading.set(key, all.add(reading));
     try {
-      const stored = await driver.get(key);
+      const stored = await store.get(key);
       const value = parsed<T>(stored?.bytes);
       if (reading.overtaken) return value;
       if (stored === undefined) return this.#absent(key, seenMs);
@@ -110,13 +114,14 @@ export class CachedRecords<T extends object> {
   }
 
   async #served(key: string): Promise<T | undefined> {
-    const { lastSeen } = this.#deps.driver;
+    const { driver } = this.#deps;
+    const { lastSeen } = driver;
     if (lastSeen?.away === true) {
       const seen = lastSeen.find(key);
       if (seen !== undefined) return parsed<T>(seen.bytes);
     }
     try {
-      return await this.readFresh(key);
+      return await this.#readBy(lastSeen ?? driver, key);
     } catch (error) {
       const seen = isDriverError(error, 'retryable', 'permanent') ? lastSeen?.find(key) : undefined;
       if (seen === undefined) throw error;

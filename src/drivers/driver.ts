@@ -166,6 +166,8 @@ export interface LastSeen {
   readonly mayServe: boolean;
   /** What stood at the key, `bytes` undefined where nothing did; undefined: the store never said. */
   find(key: string): { readonly bytes: Buffer | undefined } | undefined;
+  /** As `Driver.get`; where `find` has something, a store that does not answer soon fails (`retryable`). */
+  get(key: string): Promise<Value | undefined>;
 }
 
 export interface Driver {
@@ -201,6 +203,8 @@ export interface Driver {
   readonly assemblies: Assemblies;
   /** Where what the store says is noted beside it (`last-seen/`). */
   readonly lastSeen?: LastSeen;
+  /** Where some of it is on a disk before the store: the bytes at this key can be read, whatever the store does. A look costs microseconds. */
+  readonly isNear?: (key: string) => boolean;
   /** The store's clock now, milliseconds since the epoch: what ages of its objects are compared with. Absent: this machine's. */
   clock?(options?: CallOptions): Promise<number>;
   /** A signed URL a client may be sent to, where the store has such a thing. */

@@ -181,7 +181,9 @@ export function pullThrough(deps: PullThroughDeps): PullThrough {
     if (record === undefined) return;
     const now = nowMs();
     const { incarnation, mediaType, size } = record;
-    await content.tags.write(repo, tag, { digest, incarnation, mediaType, size, taggedMs: now, after: 0, checkedMs: now }).catch(unlessFull(''));
+    await content.tags.write(repo, tag, { digest, incarnation, mediaType, size, taggedMs: now, after: 0, checkedMs: now }).catch((error: unknown) => {
+      if (!isDriverError(error, 'full', 'retryable')) throw error;
+    });
   }
 
   function job(name: Name, digest: Digest, size: number | undefined): FillJob {

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { get, pushImage, type Pushed } from '../support/push.ts';
+import { fakeUpstream, type FakeUpstream } from '../support/fake-upstream.ts';
+import type { FakeImage } from '../support/fake-content.ts';
 import { startUmbra, type TestUmbra } from '../support/umbra.ts';
 import type { Fault } from '../services/fault-rules.ts';
 import { swiftBehindFaults, type StoreBehindFaults } from './behind-faults.ts';
@@ -14,21 +16,26 @@ const REVOKED: Fault = { kind: 'status', status: 401 };
 const disk = mkdtempSync(join(tmpdir(), 'umbra-node-disk-'));
 let store: StoreBehindFaults;
 let image: Pushed;
+let hub: FakeUpstream;
+let cached: FakeImage;
 
 beforeAll(async () => {
   store = await swiftBehindFaults(inject('openstack'), 1);
+  hub = await fakeUpstream();
+  cached = hub.content.addImage('library/theirs', { tag: 'v1' });
   await using umbra = await start();
   image = await pushImage(umbra.origin, 'app', 'v1', 'a layer');
   // So that the disk has it.
   await pull(umbra);
 }, WAIT_MS);
 afterAll(async () => {
+  await hub.close();
   await store[Symbol.asyncDispose]();
   rmSync(disk, { recursive: true });
 });
 
 async function start(root = disk): Promise<TestUmbra & AsyncDisposable> {
-  const umbra = await startUmbra({ storage: { ...store.storage, disk: { root, maxBytes: '64MiB' } }, limits: { drain: '0' } });
+  const umbra = await startUmbra({ storage: { ...store.storage, disk: { root, maxBytes: '64MiB' } }, upstreams: { 'docker.io': { url: hub.url, ttl: '1ms' } }, limits: { drain: '0' } });
   return { ...umbra, [Symbol.asyncDispose]: async () => await umbra.close() };
 }
 
@@ -40,8 +47,14 @@ function works(): void {
   for (const proxy of [store.store, store.keystone]) proxy?.clear();
 }
 
-/** @returns the warning */
+/** What was pushed, and what upstream has: @returns the warning */
 async function pull({ origin }: TestUmbra): Promise<string | null> {
+  const theirs = await get(origin, 'library/theirs/manifests/v1');
+  expect([theirs.status, theirs.digest]).toEqual([200, cached.digest]);
+  for (const { digest, bytes } of [cached.config, ...cached.layers]) {
+    const blob = await get(origin, `library/theirs/blobs/${digest}`);
+    expect([blob.status, blob.bytes.equals(bytes)]).toEqual([200, true]);
+  }
   const manifest = await get(origin, 'app/manifests/v1');
   expect([manifest.status, manifest.digest]).toEqual([200, image.digest]);
   const layer = await get(origin, `app/blobs/${image.layer.digest}`);

@@ -308,9 +308,11 @@ describe('the disk tier', () => {
     const signing: Driver = new Proxy(it.store.driver, { get: (target, name) => (name === 'redirect' ? async (key: string) => `https://store.example/${key}` : (Reflect.get(target, name) as unknown)) });
     const tier = diskTier(signing, { root: it.root, maxBytes: 100 * MiB, digestOf: digestOfData, timers: systemTimers, nowMs: Date.now, events: { count: () => undefined, used: () => undefined, report: () => undefined } });
     const key = await it.store.blob(blobOf(1000));
+    expect([tier.isNear?.(key), tier.isNear?.('repos/x')]).toEqual([false, false]);
     expect(await tier.redirect?.(key)).toBe(`https://store.example/${key}`);
     await readBlob(tier, key);
     await tier.idle();
+    expect(tier.isNear?.(key)).toBe(true);
     expect(await tier.redirect?.(key)).toBeUndefined();
     expect(await tier.redirect?.('repos/x')).toBe('https://store.example/repos/x');
     for (const name of ['redirect', 'stampNow']) expect(Reflect.get(it.tier, name)).toBeUndefined();

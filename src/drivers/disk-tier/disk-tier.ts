@@ -68,6 +68,11 @@ class DiskTierDriver implements DiskTier {
     if (inner.redirect !== undefined) this.redirect = this.#redirect.bind(this, inner.redirect.bind(inner));
   }
 
+  readonly isNear = (key: string): boolean => {
+    const entry = this.#entry(key);
+    return entry !== undefined && this.#blobs.has(entry);
+  };
+
   head(key: string, options?: CallOptions): Promise<Stat | undefined> {
     return this.#inner.head(key, options);
   }
@@ -173,8 +178,7 @@ class DiskTierDriver implements DiskTier {
   }
 
   async #redirect(inner: NonNullable<Driver['redirect']>, key: string, options?: CallOptions): Promise<string | undefined> {
-    const entry = this.#entry(key);
-    return entry !== undefined && this.#blobs.has(entry) ? undefined : await inner(key, options);
+    return this.isNear(key) ? undefined : await inner(key, options);
   }
 }
 

@@ -1,5 +1,5 @@
 /** A store that goes away and comes back, read as pulls read it, over a real file of what was seen. */
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
@@ -66,14 +66,14 @@ function networkStore(): { readonly driver: Driver; fails: 'retryable' | 'perman
   return state;
 }
 
-function records(file = 'seen.db', store = 'one', maxRecords?: number): SeenRecords {
-  const made = new SeenRecords({ file: join(folder, file), store, timers, nowMs: () => nowMs, report: ({ kind }) => void reports.push(kind), ...(maxRecords === undefined ? {} : { maxRecords }) });
+function records(file = 'seen.db', store = 'one', maxBytes?: number): SeenRecords {
+  const made = new SeenRecords({ file: join(folder, file), store, timers, nowMs: () => nowMs, report: ({ kind }) => void reports.push(kind), ...(maxBytes === undefined ? {} : { maxBytes }) });
   open.push(made);
   return made;
 }
 
 function noting(inner: Driver, seen: SeenRecords, mayServe = false): Driver {
-  return lastSeenDriver(inner, { seen, isRecord: (key) => key.startsWith('repos/'), mayServe, report: ({ kind }) => void reports.push(kind) });
+  return lastSeenDriver(inner, { seen, isRecord: (key) => key.startsWith('repos/'), mayServe, timers, nowMs: () => nowMs, report: ({ kind }) => void reports.push(kind) });
 }
 
 function reader(driver: Driver): CachedRecords<{ readonly n: number }> {
@@ -135,6 +135,40 @@ describe('while the store is away', () => {
   });
 });
 
+describe('a store that hangs', () => {
+  test('is waited for once, and a decision waits on', async () => {
+    const store = networkStore();
+    const driver = noting(store.driver, records());
+    const cached = reader(driver);
+    await driver.put('repos/a', bytes(1));
+    const hung = Promise.withResolvers<void>();
+    store.gate = hung.promise;
+    const [served, decided] = [cached.read('repos/a'), cached.readFresh('repos/a')];
+    await expect.poll(() => store.gets).toBe(2);
+    ring();
+    expect(await served).toEqual({ n: 1 });
+    expect(driver.lastSeen?.away).toBe(true);
+    expect(await cached.read('repos/a')).toEqual({ n: 1 });
+    await store.driver.put('repos/a', bytes(2));
+    hung.resolve();
+    expect(await decided).toEqual({ n: 2 });
+    expect(driver.lastSeen?.away).toBe(false);
+  });
+
+  test('is waited for as long as it takes where nothing was seen', async () => {
+    const store = networkStore();
+    await store.driver.put('repos/a', bytes(1));
+    const driver = noting(store.driver, records());
+    const hung = Promise.withResolvers<void>();
+    store.gate = hung.promise;
+    const read = reader(driver).read('repos/a');
+    await expect.poll(() => store.gets).toBe(1);
+    ring();
+    hung.resolve();
+    expect(await read).toEqual({ n: 1 });
+  });
+});
+
 describe('what is noted', () => {
   test('is what was written and deleted here too, and no data', async () => {
     const seen = records();
@@ -171,8 +205,8 @@ describe('what is noted', () => {
 
   test('is there for the next process, and for another beside this', async () => {
     const first = records();
-    first.note('repos/a', bytes(1));
-    first.note('repos/gone', undefined);
+    first.note('repos/a', bytes(1), nowMs);
+    first.note('repos/gone', undefined, nowMs);
     ring();
     expect(records().find('repos/a')?.bytes).toEqual(bytes(1));
     first.close();
@@ -181,21 +215,46 @@ describe('what is noted', () => {
   });
 
   test('is bounded: what was noted longest ago goes', () => {
-    const seen = records('seen.db', 'one', 40);
-    for (let n = 0; n < 60; n++) {
+    const maxBytes = 256 * 1024;
+    const seen = records('seen.db', 'one', maxBytes);
+    for (let n = 0; n < 1000; n++) {
       nowMs += 1;
-      seen.note(`repos/${n}`, bytes(n));
-      ring();
+      seen.note(`repos/${n}`, Buffer.alloc(1000, n), nowMs);
+      if (n % 10 === 9) ring();
     }
     expect(seen.find('repos/0')).toBeUndefined();
-    expect(seen.find('repos/59')?.bytes).toEqual(bytes(59));
-    seen.note('repos/large', Buffer.alloc(65 * 1024));
+    expect(seen.find('repos/999')?.bytes).toEqual(Buffer.alloc(1000, 999));
+    const kept = Array.from({ length: 1000 }, (_, n) => seen.find(`repos/${n}`)).filter((found) => found !== undefined).length;
+    expect(kept).toBeGreaterThan(100);
+    expect(statSync(join(folder, 'seen.db')).size).toBeLessThan(1.5 * maxBytes);
+    seen.note('repos/large', Buffer.alloc(65 * 1024), nowMs);
     expect(seen.find('repos/large')).toBeUndefined();
+  });
+
+  test('is what the store said last, to whichever process', () => {
+    const [one, other] = [records(), records()];
+    const said = (by: SeenRecords, n: number, atMs: number): void => {
+      by.note('repos/a', bytes(n), atMs);
+      by.write();
+    };
+    const seen = (): (Buffer | undefined)[] => [one, other].map((by) => by.find('repos/a')?.bytes);
+    for (const [by, n] of [[one, 1], [other, 2], [one, 1]] as const) {
+      nowMs += 1;
+      said(by, n, nowMs);
+      expect(seen()).toEqual([bytes(n), bytes(n)]);
+    }
+    // Read before, and told later.
+    said(other, 2, nowMs - 1);
+    expect(seen()).toEqual([bytes(1), bytes(1)]);
+    // By a clock that was wrong.
+    said(one, 3, nowMs + 1_000_000);
+    said(other, 4, nowMs);
+    expect(seen()).toEqual([bytes(4), bytes(4)]);
   });
 
   test('is of one store: of another it is forgotten', () => {
     const first = records();
-    first.note('repos/a', bytes(1));
+    first.note('repos/a', bytes(1), nowMs);
     first.putFacts({ kind: 'x' });
     first.close();
     const other = records('seen.db', 'two');
@@ -204,7 +263,7 @@ describe('what is noted', () => {
 
   test('is not believed where the disk changed it, and a file that is broken is made anew', () => {
     const first = records();
-    first.note('repos/a', bytes(1));
+    first.note('repos/a', bytes(1), nowMs);
     first.close();
     const spoiling = new DatabaseSync(join(folder, 'seen.db'));
     spoiling.prepare('update records set bytes = ?').run(bytes(2));
@@ -214,7 +273,7 @@ describe('what is noted', () => {
     second.close();
     writeFileSync(join(folder, 'seen.db'), 'this is no database, whatever else it may be'.repeat(100));
     const third = records();
-    third.note('repos/a', bytes(3));
+    third.note('repos/a', bytes(3), nowMs);
     ring();
     expect(third.find('repos/a')?.bytes).toEqual(bytes(3));
   });
@@ -235,7 +294,7 @@ describe('a store that cannot be opened yet', () => {
     await store.driver.put('repos/a', bytes(1));
     let tries = 0;
     const late = lateStore({
-      facts: factsOf(store.driver), timers, opened: () => void reports.push('opened'),
+      facts: factsOf(store.driver), timers, nowMs: () => nowMs, opened: () => void reports.push('opened'),
       open: async () => {
         if (++tries < 3) throw new DriverError('permanent', 'refused');
         return store.driver;
@@ -254,8 +313,20 @@ describe('a store that cannot be opened yet', () => {
     await late.close();
   });
 
+  test('stays away where it is not what everything above was built for', async () => {
+    const store = networkStore();
+    const closed = Promise.withResolvers<void>();
+    const other = new Proxy(store.driver, { get: (target, name) => name === 'close' ? async () => closed.resolve() : (Reflect.get(target, name) as unknown) });
+    const late = lateStore({ facts: { ...factsOf(store.driver), claims: 'settle' }, timers, nowMs: () => nowMs, opened: ({ claims }) => void reports.push(claims), open: async () => other });
+    await closed.promise;
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(late.get('repos/a')).rejects.toThrow('restart Umbra');
+    expect(reports).toEqual(['strict']);
+    await late.close();
+  });
+
   test('is not waited for by whoever closes', async () => {
-    const late = lateStore({ facts: factsOf(networkStore().driver), timers, opened: () => undefined, open: async () => await new Promise<Driver>(() => undefined) });
+    const late = lateStore({ facts: factsOf(networkStore().driver), timers, nowMs: () => nowMs, opened: () => undefined, open: async () => await new Promise<Driver>(() => undefined) });
     await late.close();
   });
 
@@ -267,5 +338,5 @@ describe('a store that cannot be opened yet', () => {
 driverContract('a store that is noted', async () => {
   const memory = memoryDriver();
   const seen = (): SeenRecords => new SeenRecords({ file: join(folder, 'contract.db'), store: 'one', timers: systemTimers, nowMs: Date.now, report: () => undefined });
-  return { open: async () => lastSeenDriver(memory, { seen: seen(), isRecord: () => true, mayServe: false, report: () => undefined }), close: async () => undefined };
+  return { open: async () => lastSeenDriver(memory, { seen: seen(), isRecord: () => true, mayServe: false, timers: systemTimers, nowMs: Date.now, report: () => undefined }), close: async () => undefined };
 }, ['objects']);

@@ -5,8 +5,9 @@
  */
 import { LRUCache } from 'lru-cache';
 import {
-  isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type LastSeen, type PutOptions, type Source, type Stat, type Value,
+  DriverError, isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type LastSeen, type PutOptions, type Source, type Stat, type Value,
 } from '../driver.ts';
+import type { Timers } from '../../workers/timers.ts';
 import type { SeenRecord, SeenRecords } from './seen-records.ts';
 
 export interface LastSeenOptions {
@@ -15,10 +16,14 @@ export interface LastSeenOptions {
   readonly isRecord: (key: string) => boolean;
   /** The store was seen before this process began. */
   readonly mayServe: boolean;
+  readonly timers: Timers;
+  readonly nowMs: () => number;
   readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
 }
 
 const MAX_WRITTEN = 10_000;
+/** How long a client waits for a store that hangs, once: far longer than one that works takes. */
+const PATIENCE_MS = 10_000;
 
 export function lastSeenDriver(inner: Driver, options: LastSeenOptions): Driver {
   return new LastSeenDriver(inner, options);
@@ -55,18 +60,19 @@ class LastSeenDriver implements Driver {
       },
       mayServe: options.mayServe,
       find: (key) => this.#find(key),
+      get: (key) => this.#getSoon(key),
     };
   }
 
   async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
     if (!this.#options.isRecord(key)) return await this.#inner.get(key, options);
-    const before = this.#written.get(key);
+    const [before, atMs] = [this.#written.get(key), this.#options.nowMs()];
     const value = await this.#inner.get(key, options).catch((error: unknown) => {
       if (isDriverError(error, 'retryable', 'permanent')) this.#failed(error);
       throw error;
     });
     this.#answered();
-    if (this.#written.get(key) === before) this.#options.seen.note(key, value?.bytes);
+    if (this.#written.get(key) === before) this.#options.seen.note(key, value?.bytes, atMs);
     return value;
   }
 
@@ -74,7 +80,7 @@ class LastSeenDriver implements Driver {
     this.#wrote(key);
     const stat = await this.#inner.put(key, bytes, options);
     this.#wrote(key);
-    if (this.#options.isRecord(key)) this.#options.seen.note(key, Buffer.from(bytes));
+    if (this.#options.isRecord(key)) this.#options.seen.note(key, Buffer.from(bytes), this.#options.nowMs());
     return stat;
   }
 
@@ -83,7 +89,7 @@ class LastSeenDriver implements Driver {
     await this.#inner.delete(keys, options);
     for (const key of keys) {
       this.#wrote(key);
-      if (this.#options.isRecord(key)) this.#options.seen.note(key, undefined);
+      if (this.#options.isRecord(key)) this.#options.seen.note(key, undefined, this.#options.nowMs());
     }
   }
 
@@ -126,6 +132,24 @@ class LastSeenDriver implements Driver {
     // Nobody waits for a store that was away just now; it counts again from its first answer.
     if (found !== undefined && this.#away) this.#looking ??= this.get(key).catch(() => undefined).finally(() => (this.#looking = undefined));
     return found;
+  }
+
+  async #getSoon(key: string): Promise<Value | undefined> {
+    const { seen, timers } = this.#options;
+    if (seen.find(key) === undefined) return await this.get(key);
+    const late = Promise.withResolvers<never>();
+    const cancel = timers.after(PATIENCE_MS, () => {
+      const error = new DriverError('retryable', `get ${key}: the store did not answer within ${PATIENCE_MS / 1000} s`);
+      this.#failed(error);
+      late.reject(error);
+    });
+    const reading = this.get(key);
+    reading.catch(() => undefined); // it may end when nobody waits any more
+    try {
+      return await Promise.race([reading, late.promise]);
+    } finally {
+      cancel();
+    }
   }
 
   #wrote(key: string): void {

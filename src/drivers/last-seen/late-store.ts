@@ -2,6 +2,7 @@
  * A driver whose store could not be opened when the process began: it is opened as soon as it can be, and until then
  * every call fails as one to a store that is away. For a node that has something to serve meanwhile.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { pause, type Timers } from '../../workers/timers.ts';
 import {
   DriverError, isDriverError, type Appender, type Assemblies, type AssemblyState, type CallOptions, type Claimed, type Driver, type Entry, type ForeignObject, type PutOptions, type Source, type Stat, type SweepOptions, type Value,
@@ -21,6 +22,8 @@ export interface LateStoreOptions {
   /** An attempt that is under way. */
   readonly opening?: Promise<Driver>;
   readonly timers: Timers;
+  /** For a store without a clock of its own. */
+  readonly nowMs: () => number;
   readonly opened: (driver: Driver) => void;
 }
 
@@ -47,6 +50,7 @@ class LateStore implements Driver {
   readonly claims: Driver['claims'];
   readonly listingLagSeconds: number;
   readonly assemblies: Assemblies;
+  readonly #nowMs: () => number;
   readonly #closing = new AbortController();
   readonly #opening: Promise<void>;
   #inner: Driver | undefined;
@@ -54,6 +58,7 @@ class LateStore implements Driver {
 
   constructor(options: LateStoreOptions) {
     ({ kind: this.kind, claims: this.claims, listingLagSeconds: this.listingLagSeconds } = options.facts);
+    this.#nowMs = options.nowMs;
     this.assemblies = lateAssemblies(() => this.#store().assemblies);
     this.#opening = this.#open(options);
   }
@@ -96,7 +101,7 @@ class LateStore implements Driver {
 
   async clock(options?: CallOptions): Promise<number> {
     const store = this.#store();
-    return store.clock === undefined ? Date.now() : await store.clock(options);
+    return store.clock === undefined ? this.#nowMs() : await store.clock(options);
   }
 
   async redirect(key: string, options?: CallOptions): Promise<string | undefined> {
@@ -114,14 +119,21 @@ class LateStore implements Driver {
     await this.#inner?.close();
   }
 
-  async #open({ open, opening, opened, timers }: LateStoreOptions): Promise<void> {
+  async #open({ facts, open, opening, opened, timers }: LateStoreOptions): Promise<void> {
     let attempt = opening;
     for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
       try {
         const inner = await (attempt ?? open());
         if (this.#closing.signal.aborted) return await inner.close();
-        this.#inner = inner;
-        return opened(inner);
+        opened(inner);
+        if (isDeepStrictEqual(factsOf(inner), facts)) {
+          this.#inner = inner;
+          return;
+        }
+        // Whatever was built over this driver goes by what it said first.
+        await inner.close();
+        this.#error = new Error('it decides claims, or lists, otherwise than it did when this node saw it last: restart Umbra');
+        return;
       } catch (error) {
         this.#error = error;
       }

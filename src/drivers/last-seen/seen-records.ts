@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { LRUCache } from 'lru-cache';
 import type { Timers } from '../../workers/timers.ts';
 
 export interface SeenRecordsOptions {
@@ -15,7 +14,8 @@ export interface SeenRecordsOptions {
   readonly file: string;
   /** Names the store that the records are of: those of another one are forgotten. Not a secret. */
   readonly store: string;
-  readonly maxRecords?: number;
+  /** Of all records, about; what was noted longest ago goes. Default 64 MiB, which is 100,000 records or more. */
+  readonly maxBytes?: number;
   readonly timers: Timers;
   readonly nowMs: () => number;
   readonly report: (event: { readonly kind: string; readonly [field: string]: unknown }) => void;
@@ -26,13 +26,17 @@ export interface SeenRecord {
   readonly bytes: Buffer | undefined;
 }
 
-const MAX_RECORDS = 50_000;
+const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_RECORD_BYTES = 64 * 1024;
-/** Of what was written lately, so that the same is not written again. */
-const MAX_KNOWN = 5_000;
 /** Together, so that a pull costs one transaction. */
 const WRITE_AFTER_MS = 1_000;
-const MAX_WAITING = 5_000;
+const MAX_WAITING = 200;
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+/** What stays of the bound where it is too much. */
+const KEPT = 0.98;
+/** That a record takes beside its bytes and its key, which stands in an index, too. */
+const ROW_BYTES = 100;
+const PAGE_BYTES = 4096;
 /** A record in use is not the oldest for so long after it was written. */
 const REFRESH_MS = 24 * 3600_000;
 /** Nobody waits longer for another process. */
@@ -40,16 +44,22 @@ const BUSY_MS = 50;
 /** But at the start, when several make the tables. */
 const START_MS = 5_000;
 const FACTS = 'facts';
+/** Of all records together; kept since counting them takes long. */
+const TOTAL = 'total';
+/** The same is not written again, nor over what was seen later; a time to come is a clock's that was wrong. */
+const PUT = `insert into records (key, bytes, sum, seen_ms, size) values (?1, ?2, ?3, ?4, ?7)
+  on conflict (key) do update set bytes = excluded.bytes, sum = excluded.sum, seen_ms = excluded.seen_ms, size = excluded.size
+  where (excluded.seen_ms >= seen_ms or seen_ms > ?5) and (bytes is not excluded.bytes or sum <> excluded.sum or seen_ms < ?5 - ?6)`;
 /** https://www.sqlite.org/rescode.html: corrupt, not a database */
 const BROKEN: readonly unknown[] = [11, 26];
 
 export class SeenRecords {
   readonly #options: SeenRecordsOptions;
-  readonly #known = new LRUCache<string, { readonly sum: string; readonly atMs: number }>({ max: MAX_KNOWN });
-  readonly #waiting = new Map<string, SeenRecord>();
+  readonly #waiting = new Map<string, SeenRecord & { readonly atMs: number }>();
   #database: DatabaseSync | undefined;
   #find: StatementSync | undefined;
   #cancel = (): void => undefined;
+  #waitingBytes = 0;
   #writing = false;
   #complained = false;
 
@@ -61,24 +71,22 @@ export class SeenRecords {
   /** What was written down of the store itself, by `putFacts`. */
   facts(): unknown {
     return this.#safely('read', () => {
-      const row = this.#database?.prepare('select value from meta where name = ?').get(FACTS);
-      return row === undefined ? undefined : (JSON.parse(String(row['value'])) as unknown);
+      const text = this.#database === undefined ? undefined : metaOf(this.#database, FACTS);
+      return text === undefined ? undefined : (JSON.parse(text) as unknown);
     });
   }
 
   putFacts(facts: object): void {
-    this.#safely('write', () => this.#database?.prepare('insert or replace into meta (name, value) values (?, ?)').run(FACTS, JSON.stringify(facts)));
+    this.#safely('write', () => this.#database === undefined ? undefined : putMeta(this.#database, FACTS, JSON.stringify(facts)));
   }
 
-  note(key: string, bytes: Buffer | undefined): void {
+  /** @param atMs when the store said so, at the earliest: what it said later, to whichever process, is kept */
+  note(key: string, bytes: Buffer | undefined, atMs: number): void {
     if (this.#database === undefined || (bytes?.length ?? 0) > MAX_RECORD_BYTES) return;
-    const sum = sumOf(key, bytes);
-    const known = this.#known.get(key);
-    const now = this.#options.nowMs();
-    if (known?.sum === sum && now - known.atMs < REFRESH_MS) return;
-    if (this.#waiting.size >= MAX_WAITING) return;
-    this.#known.set(key, { sum, atMs: now });
-    this.#waiting.set(key, { bytes });
+    if ((this.#waiting.get(key)?.atMs ?? 0) > atMs) return;
+    this.#waiting.set(key, { bytes, atMs });
+    this.#waitingBytes += bytes?.length ?? 0;
+    if (this.#waiting.size >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES) return this.write();
     if (this.#writing) return;
     this.#writing = true;
     this.#cancel = this.#options.timers.after(WRITE_AFTER_MS, () => this.write());
@@ -86,7 +94,7 @@ export class SeenRecords {
 
   find(key: string): SeenRecord | undefined {
     const waiting = this.#waiting.get(key);
-    if (waiting !== undefined) return waiting;
+    if (waiting !== undefined) return { bytes: waiting.bytes };
     return this.#safely('read', () => {
       this.#find ??= this.#database?.prepare('select bytes, sum from records where key = ?');
       const row = this.#find?.get(key);
@@ -94,33 +102,28 @@ export class SeenRecords {
       const stored = row['bytes'];
       const bytes = stored instanceof Uint8Array ? Buffer.from(stored) : undefined;
       // A loss of power may leave anything: nothing here is synced.
-      return row['sum'] === sumOf(key, bytes) ? { bytes } : undefined;
+      return row['sum'] === this.#sumOf(key, bytes) ? { bytes } : undefined;
     });
   }
 
-  /** Writes what waits. */
+  /** Writes what waits. What another process holds up is not kept: the next pull notes it again. */
   write(): void {
     this.#cancel();
     this.#writing = false;
     const database = this.#database;
     if (database === undefined || this.#waiting.size === 0) return;
-    const { maxRecords = MAX_RECORDS, nowMs } = this.#options;
-    const written = this.#safely('write', () => {
+    this.#safely('write', () => {
       database.exec('begin immediate');
       try {
-        const put = database.prepare('insert or replace into records (key, bytes, sum, seen_ms) values (?, ?, ?, ?)');
-        for (const [key, { bytes }] of this.#waiting) put.run(key, bytes ?? null, sumOf(key, bytes), nowMs());
-        const over = Number(database.prepare('select count(*) as n from records').get()?.['n']) - maxRecords;
-        if (over > 0) database.prepare('delete from records where key in (select key from records order by seen_ms limit ?)').run(over + Math.ceil(maxRecords / 20));
+        this.#writeAll(database);
         database.exec('commit');
-        return true;
       } catch (error) {
         if (database.isTransaction) database.exec('rollback');
         throw error;
       }
     });
-    if (written !== true) for (const key of this.#waiting.keys()) this.#known.delete(key);
     this.#waiting.clear();
+    this.#waitingBytes = 0;
   }
 
   close(): void {
@@ -151,14 +154,13 @@ export class SeenRecords {
     const database = new DatabaseSync(file, { timeout: START_MS });
     try {
       // Nothing is synced: what a loss of power spoils is known by its sum, and the store has it.
-      for (const pragma of ['journal_mode = wal', 'synchronous = off', 'cache_size = -512']) database.exec(`pragma ${pragma}`);
+      for (const pragma of ['journal_mode = wal', 'synchronous = off', 'cache_size = -2000']) database.exec(`pragma ${pragma}`);
       database.exec('create table if not exists meta (name text primary key, value text not null)');
-      database.exec('create table if not exists records (key text primary key, bytes blob, sum text not null, seen_ms integer not null) without rowid');
+      database.exec('create table if not exists records (key text primary key, bytes blob, sum text not null, seen_ms integer not null, size integer not null)');
       database.exec('create index if not exists records_by_age on records (seen_ms)');
-      const known = database.prepare("select value from meta where name = 'store'").get()?.['value'];
-      if (known !== store) {
+      if (metaOf(database, 'store') !== store) {
         database.exec('begin immediate; delete from records; delete from meta; commit');
-        database.prepare("insert or replace into meta (name, value) values ('store', ?)").run(store);
+        putMeta(database, 'store', store);
       }
       database.exec(`pragma busy_timeout = ${BUSY_MS}`);
       return database;
@@ -166,6 +168,36 @@ export class SeenRecords {
       database.close();
       throw error;
     }
+  }
+
+  #writeAll(database: DatabaseSync): void {
+    const { maxBytes = MAX_BYTES, nowMs } = this.#options;
+    const now = nowMs();
+    let total = Number(metaOf(database, TOTAL) ?? 0);
+    const before = database.prepare('select size from records where key = ?');
+    const put = database.prepare(PUT);
+    for (const [key, { bytes, atMs }] of this.#waiting) {
+      const size = sizeOf(key, bytes);
+      const replaced = Number(before.get(key)?.['size'] ?? 0);
+      if (put.run(key, bytes ?? null, this.#sumOf(key, bytes), atMs, now, REFRESH_MS, size).changes > 0) total += size - replaced;
+    }
+    if (total > maxBytes) {
+      const oldest: string[] = [];
+      for (const row of database.prepare('select key, size from records order by seen_ms').iterate()) {
+        if (total <= maxBytes * KEPT) break;
+        total -= Number(row['size']);
+        oldest.push(String(row['key']));
+      }
+      const remove = database.prepare('delete from records where key = ?');
+      for (const key of oldest) remove.run(key);
+    }
+    putMeta(database, TOTAL, String(total));
+  }
+
+  /** Rows of another store, and what a disk or a loss of power made of one, do not have it. */
+  #sumOf(key: string, bytes: Buffer | undefined): string {
+    const hash = createHash('sha256').update(JSON.stringify([this.#options.store, key, bytes === undefined]));
+    return hash.update(bytes ?? '').digest('base64url').slice(0, 22);
   }
 
   #safely<T>(doing: 'read' | 'write', work: () => T): T | undefined {
@@ -183,7 +215,16 @@ function isBroken(error: unknown): boolean {
   return error instanceof Error && 'errcode' in error && BROKEN.includes(Number(error.errcode) & 0xff);
 }
 
-function sumOf(key: string, bytes: Buffer | undefined): string {
-  const hash = createHash('sha256').update(key).update(bytes === undefined ? '\0absent' : '\0').update(bytes ?? '');
-  return hash.digest('base64url').slice(0, 22);
+function metaOf(database: DatabaseSync, name: string): string | undefined {
+  return database.prepare('select value from meta where name = ?').get(name)?.['value'] as string | undefined; // by the table
+}
+
+function putMeta(database: DatabaseSync, name: string, value: string): void {
+  database.prepare('insert into meta (name, value) values (?1, ?2) on conflict (name) do update set value = ?2 where value <> ?2').run(name, value);
+}
+
+/** About, as SQLite lays it out: what is larger than a page gets pages of its own. */
+function sizeOf(key: string, bytes: Buffer | undefined): number {
+  const plain = 2 * key.length + (bytes?.length ?? 0) + ROW_BYTES;
+  return plain < PAGE_BYTES / 2 ? plain : plain + PAGE_BYTES;
 }
