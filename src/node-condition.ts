@@ -17,7 +17,8 @@ export class NodeCondition {
   /** Asks the store; nothing to ask before it is open. */
   probe: (signal: AbortSignal) => Promise<unknown> = async () => undefined;
   #lastError: string | undefined;
-  #usedBytes = 0;
+  /** By the root of the disk. */
+  readonly #usedBytes = new Map<string, number>();
 
   /** What a store told the log, too. */
   reported(kind: string, fields: Omit<StorageEvent, 'kind'>): void {
@@ -25,11 +26,11 @@ export class NodeCondition {
   }
 
   /** The same counts, noted here as well. */
-  noting(counts: DiskCounts): DiskCounts {
+  noting(counts: DiskCounts, root: string): DiskCounts {
     return {
       count: (what) => counts.count(what),
       used: (bytes) => {
-        this.#usedBytes = bytes;
+        this.#usedBytes.set(root, bytes);
         counts.used(bytes);
       },
     };
@@ -43,17 +44,21 @@ export class NodeCondition {
   }
 
   get usedBytes(): number {
-    return this.#usedBytes;
+    return [...this.#usedBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 }
 
 /** Resolves when this node has its credential. Gives what ends it. @throws Error where the cluster service refuses the node */
-export async function joinCluster({ storage }: Config, node: NonNullable<Config['node']>, condition: NodeCondition, { group, timers, log }: ServerDeps): Promise<() => Promise<void>> {
+export async function joinCluster({ storage, upstreamStorage }: Config, node: NonNullable<Config['node']>, condition: NodeCondition, { group, timers, log }: ServerDeps): Promise<() => Promise<void>> {
   const { startNode } = await import('./node/node.ts');
-  const disk = 'disk' in storage ? storage.disk : undefined;
+  const maxBytes = [storage, upstreamStorage].map(diskBytes).reduce((sum, bytes) => sum + bytes, 0);
   const member = await startNode(node, {
     group, timers, log, random: Math.random, version: VERSION,
-    condition: async () => ({ error: await condition.takeError(), disk: disk === undefined ? null : { usedBytes: condition.usedBytes, maxBytes: disk.maxBytes } }),
+    condition: async () => ({ error: await condition.takeError(), disk: maxBytes === 0 ? null : { usedBytes: condition.usedBytes, maxBytes } }),
   });
   return () => member.close();
+}
+
+function diskBytes(storage: Config['upstreamStorage']): number {
+  return storage !== undefined && 'disk' in storage ? (storage.disk?.maxBytes ?? 0) : 0;
 }

@@ -97,7 +97,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
       log.warn(fields, `storage: ${kind}`);
       condition.reported(kind, fields);
     },
-    diskCounts: (root) => condition.noting(metrics.disk(root)),
+    diskCounts: (root) => condition.noting(metrics.disk(root), root),
   };
   const open = async (storage: StorageConfig, check: typeof readable): Promise<Store> => {
     const driver = await openStore(storage, config.coordination, toStorage);

@@ -75,7 +75,7 @@ export const clustersMap: Kind<ClustersSettings> = map('The cluster service: an 
     map('What holds for every node.', {
       image: v.optional(text('Umbra’s container image, from a registry that nodes reach without it: what a DaemonSet runs.')),
       ca: v.optional(text('PEM file, or PEM text, of authorities that nodes trust `clusters.publicUrl` by, besides the usual ones.')),
-      disk: v.optional(size('How much of images each keeps on its disk.', { min: MIB }), '10GiB'),
+      disk: v.optional(size('How much of images each keeps on its disk.', { min: 2 * MIB }), '10GiB'),
       renew: v.optional(duration('How often each tells how it is, and takes a new credential where there is one.', { min: 10_000 }), '5m'),
     }),
     {},

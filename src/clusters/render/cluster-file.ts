@@ -159,7 +159,7 @@ const CLUSTER: Kind<{
   insecureRegistries: v.optional(list('Other registries that the runtimes of nodes reach over plain HTTP.', text('A host, with its port.', registryHostProblem)), () => []),
   fallback: v.optional(oneOf('Where clients turn when the registry fails. Not set: `upstream` with the policy `proxy`, else `none`.', FALLBACKS)),
   write: v.optional(oneOf('What nodes may write: nothing but their disk, a cache for all nodes, or images, too.', WRITES), 'cache'),
-  disk: v.optional(size('How much of images a node keeps on its disk.', { min: MIB }), '10GiB'),
+  disk: v.optional(size('How much of images a node keeps on its disk.', { min: 2 * MIB }), '10GiB'),
   storage: map('Where images are kept.', {
     container: v.optional(text('The container of a Swift. Not set: `registry-` and the UUID.', containerProblem)),
     account: v.optional(text('Whose account it is in. Not set: that of the project of the credential.', accountProblem)),

@@ -35,10 +35,17 @@ describe('a node’s configuration', () => {
     expect(node).toEqual({ clusters: 'https://clusters.example.org', ca: undefined, tokenFile: join(folder, 'bootstrap-token'), state: '/var/lib/umbra', role: 'master', name: undefined });
     expect(listeners[0]?.binds).toEqual([{ host: '127.0.0.1', port: 5000 }, { host: '::1', port: 5000 }]);
     expect(auth).toMatchObject({ configured: true, anonymous: 'pull', users: [] });
-    expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { maxBytes: 10 * 1024 ** 3 }, auth: { kind: 'file', path: '/var/lib/umbra/credential.json' } });
+    expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { root: '/var/cache/umbra/blobs', maxBytes: 10 * 1024 ** 3 }, auth: { kind: 'file', path: '/var/lib/umbra/credential.json' } });
     expect(upstreamStorage).toMatchObject(write === 'none' ? { driver: 'filesystem' } : { driver: 'swift', container: 'images-upstream' });
     expect(upstreams.map(({ host, policy }) => [host, policy])).toEqual([['docker.io', 'approved'], ['quay.io', 'approved'], ['registry.k8s.io', 'approved']]);
     expect(workers).toBe(1);
+  });
+
+  test.each(['cache', 'all'] as const)('of write: %s halves the disk between images and what is pulled', async (write) => {
+    const { storage, upstreamStorage } = await loaded(plain({ write, policy: 'proxy', diskBytes: 3 * 1024 ** 3 + 1 }));
+    expect(storage).toMatchObject({ disk: { root: '/var/cache/umbra/blobs', maxBytes: 1.5 * 1024 ** 3 + 1 } });
+    expect(upstreamStorage).toMatchObject({ driver: 'swift', disk: { root: '/var/cache/umbra/upstream-blobs', maxBytes: 1.5 * 1024 ** 3 } });
+    expect(await loaded(plain({ write, policy: 'local' }))).toMatchObject({ storage: { disk: { maxBytes: 10 * 1024 ** 3 } }, upstreamStorage: { disk: undefined } });
   });
 
   test('has a user who may push, where all may be written and the credential is in clear', async () => {

@@ -15,11 +15,14 @@ export function configFile(model: NodeModel): string {
 /** As an object of the configuration's words; files beside it are relative. */
 export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
   const { policy, upstreams, write, login } = model;
+  const shares = diskShares(model);
   return {
     workers: 1,
     listeners: [{ address: registryAddress(model) }],
-    storage: { ...swift(model, model.storage.container), disk: { root: `${CACHE_FOLDER}/blobs`, maxBytes: model.diskBytes } },
-    upstreamStorage: write === 'none' ? { driver: 'filesystem', root: `${CACHE_FOLDER}/upstream` } : swift(model, `${model.storage.container}-upstream`),
+    storage: { ...swift(model, model.storage.container), disk: { root: `${CACHE_FOLDER}/blobs`, maxBytes: shares.images } },
+    upstreamStorage: write === 'none'
+      ? { driver: 'filesystem', root: `${CACHE_FOLDER}/upstream` }
+      : { ...swift(model, `${model.storage.container}-upstream`), ...(shares.upstream > 0 && { disk: { root: `${CACHE_FOLDER}/upstream-blobs`, maxBytes: shares.upstream } }) },
     upstreams: Object.fromEntries(upstreams.map((host) => [host, { policy }])),
     // Whatever is on the node reaches its loopback, so that without any auth everybody there could push.
     auth: {
@@ -39,6 +42,12 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
       },
     }),
   };
+}
+
+/** Bytes for each of the two stores; nothing is kept of upstreams that are never asked. */
+function diskShares({ diskBytes, policy }: NodeModel): { readonly images: number; readonly upstream: number } {
+  const upstream = policy === 'proxy' ? Math.floor(diskBytes / 2) : 0;
+  return { images: diskBytes - upstream, upstream };
 }
 
 function swift({ storage, login }: NodeModel, container: string): Readonly<Record<string, unknown>> {
