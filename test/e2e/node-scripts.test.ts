@@ -1,7 +1,7 @@
 /**
  * What a node's scripts do, run by the machine's own sh in a folder that stands for a node: the program is fetched and checked,
  * the runtimes are told beside what stands there, and `remove` leaves the node as it was. The program is the one
- * that make built, by way of a stub, since there is no tarball of it here.
+ * that make built, by way of a stub; its tarball is put to the test in tarball.test.ts.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

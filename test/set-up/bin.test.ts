@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '../..');
 /** The fixture that stands for dist/main.js. */
 const PROGRAM = `
 process.on('SIGTERM', () => { console.log('SIGTERM'); process.exit(3); });
-console.log(JSON.stringify({ pid: process.pid, node: process.argv0, args: process.argv.slice(2), cwd: process.cwd(), cache: process.env.NODE_COMPILE_CACHE }));
+console.log(JSON.stringify({ pid: process.pid, node: process.argv0, args: process.argv.slice(2), cwd: process.cwd(), cache: process.env.NODE_COMPILE_CACHE, libraries: process.env.LD_LIBRARY_PATH }));
 if (process.argv[2] === 'wait') setInterval(() => {}, 1000);
 `;
 
@@ -27,6 +27,7 @@ interface Said {
   readonly args: readonly string[];
   readonly cwd: string;
   readonly cache: string | undefined;
+  readonly libraries: string | undefined;
 }
 
 let base = '';
@@ -160,6 +161,14 @@ test('compiled code is kept in the project, or where the caller says', async () 
   const umbra = join(project, 'bin/umbra');
   expect(said(await run(umbra)).cache).toBe(join(project, '.cache/compiled'));
   expect(said(await run(umbra, [], { env: { NODE_COMPILE_CACHE: join(project, 'mine') } })).cache).toBe(join(project, 'mine'));
+});
+
+test('libraries that were packed along are found first; where there are none, nothing is said of them', async () => {
+  const umbra = join(project, 'bin/umbra');
+  expect(said(await run(umbra)).libraries).toBeUndefined();
+  mkdirSync(join(project, 'lib'));
+  expect(said(await run(umbra)).libraries).toBe(join(project, 'lib'));
+  expect(said(await run(umbra, [], { env: { LD_LIBRARY_PATH: '/mine' } })).libraries).toBe(`${join(project, 'lib')}:/mine`);
 });
 
 describe('the program itself, src/cli/main.ts', () => {

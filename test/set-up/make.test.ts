@@ -22,6 +22,7 @@ beforeEach(() => {
   tool('tools/oxlint', ':');
   tool('bin/umbra', ':');
   tool('bench/run', ':');
+  tool('deploy/tarball/build', ':');
 });
 afterEach(() => rmSync(project, { recursive: true }));
 
@@ -101,6 +102,10 @@ describe('every target sets up what it needs', () => {
     [['lint'], [NPM, 'oxlint --type-aware --deny-warnings']],
     [['types'], [NPM, 'tsc --noEmit -p tsconfig.json']],
     [['bench'], [NPM, BUILD, 'run ']],
+    [
+      ['dist', 'ARGS=--arch arm64'],
+      [NPM, BUILD, 'build --arch arm64'],
+    ],
   ])('make %j', async (args, called) => {
     expect(await calls('make', ...args)).toMatchObject({ code: 0, called });
   });
@@ -115,8 +120,9 @@ describe('every target sets up what it needs', () => {
 
   test('make clean leaves sources and packages', async () => {
     await calls('make');
+    write('programs/umbra-0.1.0-linux-amd64.tar.gz', '');
     await calls('make', 'clean');
-    expect(['dist', 'src', 'node_modules'].map((name) => existsSync(join(project, name)))).toEqual([false, true, true]);
+    expect(['dist', 'programs', 'src', 'node_modules'].map((name) => existsSync(join(project, name)))).toEqual([false, false, true, true]);
   });
 });
 

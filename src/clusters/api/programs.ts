@@ -1,11 +1,11 @@
 /**
  * The program that nodes run: tarballs in a folder, `umbra-<version>-linux-<architecture>.tar.gz`, served by their digest and
- * to anybody, since a node that asks has nothing to show yet. What is sent is hashed on the way: a file that was changed
- * under its digest breaks off.
+ * to anybody, since a node that asks has nothing to show yet. `make dist` puts them there. What is sent is hashed on the way:
+ * a file that was changed under its digest breaks off.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Transform } from 'node:stream';
@@ -67,24 +67,36 @@ export function createPrograms(folder: string): Programs {
     return [...known.values()];
   }
 
-  async function send(x: Exchange, { path, bytes, sha256 }: Known): Promise<'answered'> {
+  /** Undefined: it is another file by now, or gone. */
+  async function openAs({ path, bytes, changedMs }: Known): Promise<FileHandle | undefined> {
+    const file = await open(path).catch(() => undefined);
+    const at = await file?.stat();
+    if (at?.size === bytes && at.mtimeMs === changedMs) return file;
+    await file?.close();
+    return undefined;
+  }
+
+  async function send(x: Exchange, { path, bytes, sha256 }: Known, file: FileHandle): Promise<'answered'> {
     x.res.writeHead(200, ['Content-Type', 'application/gzip', 'Content-Length', String(bytes), 'Cache-Control', 'public, max-age=31536000, immutable', 'ETag', `"${sha256}"`, 'X-OpenStack-Request-Id', x.requestId]);
     if (x.method === 'HEAD') {
+      await file.close();
       x.res.end();
       return 'answered';
     }
     const hash = createHash('sha256');
     let left = bytes;
+    const changed = (): Error => new Error(`${path} is not what it was when its digest was taken`);
     // The last bytes are held back until it is known that all of them are right.
     const checking = new Transform({
       transform(chunk: Buffer, _, done) {
         hash.update(chunk);
         left -= chunk.length;
         if (left > 0) done(null, chunk);
-        else done(left === 0 && hash.digest('hex') === sha256 ? null : new Error(`${path} is not what it was when its digest was taken`), chunk);
+        else done(left === 0 && hash.digest('hex') === sha256 ? null : changed(), chunk);
       },
+      flush: (done) => done(left > 0 ? changed() : null),
     });
-    await pipeline(createReadStream(path), checking, x.res).catch((error: unknown) => {
+    await pipeline(file.createReadStream(), checking, x.res).catch((error: unknown) => {
       // Whoever left is nobody's failure.
       if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
     });
@@ -97,9 +109,13 @@ export function createPrograms(folder: string): Programs {
       const [sha256 = '', ...more] = rest;
       if (!SHA256.test(sha256) || more.length > 0) return undefined;
       if (x.method !== 'GET' && x.method !== 'HEAD') throw notAllowed('GET');
-      const found = [...known.values()].find((program) => program.sha256 === sha256) ?? (await all()).find((program) => program.sha256 === sha256);
-      if (found === undefined) throw new ApiProblem('not found', `There is no program with the SHA-256 ${sha256} here.`);
-      return await send(x, found);
+      // Files may be others since they were last looked at.
+      for (const look of [async () => [...known.values()], all]) {
+        const found = (await look()).find((program) => program.sha256 === sha256);
+        const file = found && (await openAs(found));
+        if (found !== undefined && file !== undefined) return await send(x, found, file);
+      }
+      throw new ApiProblem('not found', `There is no program with the SHA-256 ${sha256} here.`);
     },
   };
 }
