@@ -154,6 +154,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     bodies: bodies({ pool, timers, stallMs: config.limits.stallMs, maxBlobBytes: config.limits.blobBytes, running: metrics.uploadsRunning }),
     redirects: redirects(stores, ({ view }) => redirectOf(view === views.upstream.uid ? (config.upstreamStorage ?? config.storage) : config.storage), trusted),
     viewHostSuffix: config.views.hostSuffix,
+    readOnly: config.readOnly,
     trustedProxies: trusted,
     maxManifestBytes: config.limits.manifestBytes,
     patienceMs: config.limits.stallMs,

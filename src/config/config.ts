@@ -290,6 +290,8 @@ export interface Config {
   readonly tagExpiryMs: number | undefined;
   readonly upstreams: readonly UpstreamConfig[];
   readonly fillDetachedMs: number;
+  /** Why nothing is pushed or deleted by clients, and what to do instead; undefined: it is. */
+  readonly readOnly: string | undefined;
   readonly auth: {
     /** False where nothing about auth is configured: loopback only, anybody there may push. */
     readonly configured: boolean;

@@ -84,6 +84,7 @@ export function inWords({
   tagExpiryMs,
   upstreams,
   fillDetachedMs,
+  readOnly,
   auth,
   limits,
   clusters,
@@ -125,6 +126,7 @@ export function inWords({
       ]),
     ),
     fillDetached: formatDuration(fillDetachedMs),
+    readOnly,
     auth: {
       keyFile: auth.keyFile,
       secret: auth.secret,

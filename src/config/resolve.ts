@@ -90,6 +90,7 @@ export function resolveSettings(settings: Settings, machine: Machine, report: Re
       resolveUpstream(host, upstream, ['upstreams', host], files, report),
     ),
     fillDetachedMs: settings.fillDetached,
+    readOnly: settings.readOnly,
     auth: {
       configured,
       keyFile,

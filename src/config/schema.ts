@@ -250,6 +250,9 @@ export const SETTINGS: Kind<Settings> = map('The configuration of Umbra.', {
     Object.fromEntries(DEFAULT_UPSTREAMS.map((host) => [host, {}])),
   ),
   fillDetached: v.optional(duration('How long a download from an upstream goes on after its last reader left. Over an object store, 3 s at least.'), '60s'),
+  readOnly: v.optional(
+    text('Why nothing is pushed here, and what to do instead: whoever pushes or deletes is answered 405 with this text, in every view and whatever rules say. Pulling goes on, and so does keeping what was pulled. Not set: clients push as they may.'),
+  ),
   auth: v.optional(auth, {}),
   limits: v.optional(limits, {}),
   clusters: v.optional(clustersMap),

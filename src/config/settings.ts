@@ -184,6 +184,7 @@ export interface Settings {
   readonly tagExpiry?: number | undefined;
   readonly upstreams: Readonly<Record<string, UpstreamSettings>>;
   readonly fillDetached: number;
+  readonly readOnly?: string | undefined;
   readonly auth: {
     readonly keyFile: string;
     readonly secret?: string | undefined;

@@ -35,6 +35,8 @@ export interface HandlerDeps {
   readonly bodies: Bodies;
   readonly redirects: Redirects;
   readonly viewHostSuffix: string | undefined;
+  /** Why clients write nothing, and what to do instead; undefined: they do. */
+  readonly readOnly: string | undefined;
   readonly trustedProxies: TrustedProxies;
   readonly maxManifestBytes: number;
   /** How long a manifest or a form may take to arrive. */
@@ -192,7 +194,14 @@ async function named(x: Exchange, route: Named, deps: HandlerDeps): Promise<void
   const entrance = enter(route.name, x.query.get('ns') ?? undefined, context);
   if (entrance.ns !== undefined) x.also('OCI-Namespace', entrance.ns);
   x.report.name = entrance.name;
-  if (endpoint === undefined) return allow(x, Object.keys(methods));
+  const { readOnly } = deps;
+  const open = Object.keys(methods).filter((method) => readOnly === undefined || methods[method]?.action === 'pull');
+  if (endpoint === undefined) return allow(x, open);
+  if (readOnly !== undefined && endpoint.action !== 'pull') {
+    // Before anybody logs in: no credential would help. No method at all where there are only uploads (RFC 9110, 10.2.1).
+    x.also('Allow', open.join(', '));
+    throw new RegistryError('UNSUPPORTED', `nothing is pushed to this registry or deleted from it: ${readOnly}`);
+  }
   const identity = await deps.gate.authenticate(x.header('authorization'), x.client);
   x.report.user = subjectOf(identity);
   const view = viewFor(x, entrance.view ?? viewOf(identity), deps);

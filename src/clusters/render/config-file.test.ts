@@ -31,7 +31,7 @@ const plain = (changes: Partial<NodeModel> = {}): NodeModel => nodeModel({ login
 
 describe('a node’s configuration', () => {
   test.each(WRITES)('of write: %s is one that Umbra takes', async (write) => {
-    const { listeners, auth, storage, upstreamStorage, upstreams, workers, node } = await loaded(plain({ write, policy: 'approved', role: 'master' }));
+    const { listeners, auth, storage, upstreamStorage, upstreams, workers, node, readOnly } = await loaded(plain({ write, policy: 'approved', role: 'master' }));
     expect(node).toEqual({ clusters: 'https://clusters.example.org', ca: undefined, tokenFile: join(folder, 'bootstrap-token'), state: '/var/lib/umbra', role: 'master', name: undefined });
     expect(listeners[0]?.binds).toEqual([{ host: '127.0.0.1', port: 5000 }, { host: '::1', port: 5000 }]);
     expect(auth).toMatchObject({ configured: true, anonymous: 'pull', users: [] });
@@ -39,6 +39,8 @@ describe('a node’s configuration', () => {
     expect(upstreamStorage).toMatchObject(write === 'none' ? { driver: 'filesystem' } : { driver: 'swift', container: 'images-upstream' });
     expect(upstreams.map(({ host, policy }) => [host, policy])).toEqual([['docker.io', 'approved'], ['quay.io', 'approved'], ['registry.k8s.io', 'approved']]);
     expect(workers).toBe(1);
+    // Whoever pushes is told why it cannot be.
+    expect(readOnly).toEqual(write === 'all' ? undefined : expect.stringMatching(new RegExp(`^nodes of the cluster "the cluster's name" .*registry_write: ${write}\\); push to .*container images, or .*registry_write: all$`)));
   });
 
   test.each(['cache', 'all'] as const)('of write: %s halves the disk between images and what is pulled', async (write) => {

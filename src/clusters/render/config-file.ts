@@ -16,6 +16,7 @@ export function configFile(model: NodeModel): string {
 export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
   const { policy, upstreams, write, login } = model;
   const shares = diskShares(model);
+  const readOnly = readOnlyReason(model);
   return {
     workers: 1,
     listeners: [{ address: registryAddress(model) }],
@@ -24,6 +25,7 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
       ? { driver: 'filesystem', root: `${CACHE_FOLDER}/upstream` }
       : { ...swift(model, `${model.storage.container}-upstream`), ...(shares.upstream > 0 && { disk: { root: `${CACHE_FOLDER}/upstream-blobs`, maxBytes: shares.upstream } }) },
     upstreams: Object.fromEntries(upstreams.map((host) => [host, { policy }])),
+    ...(readOnly !== undefined && { readOnly }),
     // Whatever is on the node reaches its loopback, so that without any auth everybody there could push.
     auth: {
       keyFile: `${STATE_FOLDER}/tokens.key`,
@@ -48,6 +50,13 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
 function diskShares({ diskBytes, policy }: NodeModel): { readonly images: number; readonly upstream: number } {
   const upstream = policy === 'proxy' ? Math.floor(diskBytes / 2) : 0;
   return { images: diskBytes - upstream, upstream };
+}
+
+/** What whoever pushes to a node is told, where nodes take no images. */
+function readOnlyReason({ cluster, write, storage }: NodeModel): string | undefined {
+  if (write === 'all') return undefined;
+  const written = write === 'none' ? 'write nothing to the object store' : 'keep there what they pull, and write nothing else';
+  return `nodes of the cluster ${JSON.stringify(cluster.name)} ${written} (registry_write: ${write}); push to a registry that may write the container ${storage.container}, or make a cluster with registry_write: all`;
 }
 
 function swift({ storage, login }: NodeModel, container: string): Readonly<Record<string, unknown>> {
