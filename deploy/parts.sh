@@ -49,12 +49,17 @@ packages() {
 
 # Of npm for $1, into $2/node_modules: what is not in the bundle. Changes seldom.
 native_parts() {
-  local modules module
+  local modules module cpu=$1
+  [ "$cpu" != amd64 ] || cpu=x64
   mkdir -p "$2/node_modules"
   modules=$(packages "$1")
   for module in "$modules"/{@node-rs,node-linux-*}; do
     [ -e "$module" ] || continue
     cp -r "$module" "$2/node_modules"
+  done
+  # npm says nothing of an optional package that it cannot get.
+  for module in "node-linux-$cpu" "@node-rs/bcrypt-linux-$cpu-gnu"; do
+    [ -d "$2/node_modules/$module" ] || { echo "npm has not brought $module: is it in package-lock.json with its integrity?" >&2; exit 1; }
   done
   # Of Node.js the program alone: no headers, no manual.
   find "$2"/node_modules/node-linux-* -mindepth 1 -maxdepth 1 ! -name bin ! -name package.json ! -name LICENSE -exec rm -rf {} +

@@ -242,7 +242,7 @@ test('a reload takes the files as they stand, and logs nobody out whose key is s
   const header = await bearer(gate, 'repository:org/app:pull');
   const { keys } = JSON.parse(await readFile(keyFile, 'utf8')) as { keys: object[] }; // as key.ts writes it
   await writeFile(keyFile, JSON.stringify({ keys: [{ kty: 'oct', kid: 'new', k: randomBytes(32).toString('base64url') }, ...keys] }));
-  await writeFile(htpasswd, `dev:${hashSync('x', { cost: 4 })}\n`);
+  await writeFile(htpasswd, `dev:${hashSync('x', 4)}\n`);
   await auth.reload();
   expect(await gate.authenticate(header, CLIENT)).toMatchObject({ kind: 'token' });
   expect(await gate.authenticate(basic('dev', 'x'), CLIENT)).toEqual({ kind: 'user', name: 'dev', access: 'push' });

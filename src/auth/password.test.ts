@@ -1,10 +1,10 @@
-import { hashSync, parseOptions, verify } from '@node-rs/bcrypt';
+import { hashSync, verify } from '@node-rs/bcrypt';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Secret } from '../config/config.ts';
 import { createPasswords, isBcrypt, type Passwords, type StoredPassword } from './password.ts';
 
-const HASH = hashSync('hunter2', { cost: 4 });
+const HASH = hashSync('hunter2', 4);
 const plain = (text: string): StoredPassword => ({ kind: 'plain', secret: new Secret(text) });
 const bcrypt = (hash = HASH): StoredPassword => ({ kind: 'bcrypt', secret: new Secret(hash) });
 
@@ -39,7 +39,7 @@ describe('a check', () => {
     ['plain, colons', plain('a:b:'), 'a:b:', true],
     ['bcrypt, right', bcrypt(), 'hunter2', true],
     ['bcrypt, wrong', bcrypt(), 'hunter3', false],
-    ['bcrypt, not ASCII', bcrypt(hashSync('pässwörd ✓', { cost: 4 })), 'pässwörd ✓', true],
+    ['bcrypt, not ASCII', bcrypt(hashSync('pässwörd ✓', 4)), 'pässwörd ✓', true],
     ['bcrypt, as $2y$ (Apache)', bcrypt(HASH.replace(/^\$2b/, '$2y')), 'hunter2', true],
     ['bcrypt, as $2a$', bcrypt(HASH.replace(/^\$2b/, '$2a')), 'hunter2', true],
     ['no such user', undefined, 'hunter2', false],
@@ -68,7 +68,8 @@ describe('the work of a failure does not tell who exists', () => {
       await passwords.check('nobody', new Secret('x'), undefined, cost);
       const decoy = compared.at(-1) ?? '';
       expect(isBcrypt(decoy)).toBe(true);
-      expect(parseOptions(decoy)).toMatchObject({ cost }); // throws for what verify would reject at once
+      // What verify would reject at once: bits of salt or digest that stand for nothing, and are not zero.
+      expect(decoy).toMatch(new RegExp(`^\\$2b\\$0${cost}\\$.{21}[.Oeu].{30}[.CGKOSWaeimquy26]$`));
     }
   });
 });
@@ -87,7 +88,7 @@ describe('outcomes of bcrypt', () => {
   test('end with the hash they are about, and belong to one user', async () => {
     const { passwords } = setUp();
     expect(await passwords.check('ci', new Secret('hunter2'), bcrypt(), 4)).toBe(true);
-    expect(await passwords.check('ci', new Secret('hunter2'), bcrypt(hashSync('changed', { cost: 4 })), 4)).toBe(false);
+    expect(await passwords.check('ci', new Secret('hunter2'), bcrypt(hashSync('changed', 4)), 4)).toBe(false);
     const { passwords: others, compared } = setUp();
     await others.check('ab', new Secret('c'), bcrypt(), 4);
     await others.check('a', new Secret('bc'), bcrypt(), 4);

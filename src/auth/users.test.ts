@@ -23,7 +23,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const log = { warn: (_: object, message: string): void => void logged.push(message), error: (_: object, message: string): void => void logged.push(message) };
 const nowMs = (): number => clockMs;
-const hash = (password: string): string => hashSync(password, { cost: 4, version: '2y' });
+const hash = (password: string): string => hashSync(password, 4).replace(/^\$2b/, '$2y');
 const configured = (name: string, password: string, more: Partial<UserConfig> = {}): UserConfig => ({ name, password: new Secret(password), passwordHash: undefined, access: 'push', ...more });
 const replace = async (text: string): Promise<void> => {
   await writeFile(`${path}.new`, text);

@@ -81,5 +81,5 @@ export async function startNode(config: NodeConfig, deps: NodeDeps): Promise<Nod
 
 async function bcrypt(password: string): Promise<string> {
   const { hash } = await import('@node-rs/bcrypt');
-  return await hash(password, { cost: BCRYPT_COST });
+  return await hash(password, BCRYPT_COST);
 }

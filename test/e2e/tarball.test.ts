@@ -126,7 +126,7 @@ describe('on a node', () => {
   test('serves what is pushed to it, to those who may', async () => {
     const port = await freePort();
     // A hash of bcrypt is for native code.
-    const users = [{ name: 'ci', passwordHash: await bcrypt('pw of ci', { cost: 4 }), access: 'push' }];
+    const users = [{ name: 'ci', passwordHash: await bcrypt('pw of ci', 4), access: 'push' }];
     await writeFile(join(root, 'etc/umbra.yaml'), stringify({ listeners: [{ address: `localhost:${port}` }], storage: { driver: 'filesystem', root: '/data/images' }, upstreams: {}, auth: { keyFile: '/data/key', anonymous: 'none', users }, workers: 2 }));
     await using _ = await Daemon.start({ command: [...ELSEWHERE, root, umbra, 'serve', '-c', '/etc/umbra.yaml'], ready: (output) => /^umbra: ready\b/m.test(output) });
     await using client = new RegistryClient(`http://localhost:${port}`, { username: 'ci', password: 'pw of ci' });

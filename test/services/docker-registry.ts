@@ -102,6 +102,6 @@ async function authConfig(auth: DockerRegistryAuth, dir: string): Promise<object
     };
   }
   const path = join(dir, 'htpasswd');
-  await writeFile(path, `${auth.username}:${await hash(auth.password, { cost: 5 })}\n`);
+  await writeFile(path, `${auth.username}:${await hash(auth.password, 5)}\n`);
   return { htpasswd: { realm: 'docker-registry', path } };
 }
