@@ -60,5 +60,6 @@ export async function joinCluster({ storage, upstreamStorage }: Config, node: No
 }
 
 function diskBytes(storage: Config['upstreamStorage']): number {
+  if (storage?.driver === 'filesystem') return storage.maxBytes ?? 0;
   return storage !== undefined && 'disk' in storage ? (storage.disk?.maxBytes ?? 0) : 0;
 }

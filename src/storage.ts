@@ -32,10 +32,33 @@ export interface StorageEvent {
 /** @throws Error where the store cannot be opened, saying what to do about it */
 export async function openStore(storage: StorageConfig, coordination: Config['coordination'], deps: StorageDeps): Promise<Driver> {
   const open = async (): Promise<Driver> => await decided(await openDriver(storage, deps), coordination, deps);
+  if (storage.driver === 'filesystem' && storage.maxBytes !== undefined) return await openBounded(storage.root, storage.maxBytes, deps);
   const disk = 'disk' in storage ? storage.disk : undefined;
   const counts = disk === undefined ? undefined : deps.diskCounts?.(disk.root);
   if (disk === undefined || counts === undefined) return await open();
   return await behindDisk(await openNoting(open, storage, disk, deps), disk, counts, deps);
+}
+
+/** A cache alone; in a command, which fills nothing, without its bound. */
+async function openBounded(root: string, maxBytes: number, { threads, diskCounts, nowMs }: StorageDeps): Promise<Driver> {
+  const [{ openFilesystem }, { boundedDriver }, { evictOldest, heldBytes }] = await Promise.all([
+    import('./drivers/filesystem/filesystem.ts'), import('./drivers/bounded/bounded.ts'), import('./content/eviction.ts'),
+  ]);
+  const driver = await openFilesystem({ root, concurrentSyncs: syncsOf(threads), clock: nowMs, notesUse: (key) => digestOfData(key) !== undefined });
+  const counts = diskCounts?.(root);
+  if (counts === undefined) return driver;
+  return boundedDriver(driver, {
+    maxBytes,
+    held: async () => await heldBytes(driver),
+    evict: async (bytes) => {
+      for (let evicted = await evictOldest(driver, bytes); evicted > 0; evicted--) counts.count('evicted');
+    },
+    used: (bytes) => counts.used(bytes),
+  });
+}
+
+function syncsOf(threads: number): number {
+  return Math.max(1, Math.floor(threads / 2));
 }
 
 /** How long a store may take to open where there is something to serve without it. */
@@ -109,7 +132,7 @@ async function openDriver(storage: StorageConfig, deps: StorageDeps): Promise<Dr
     }
     case 'filesystem': {
       const { openFilesystem } = await import('./drivers/filesystem/filesystem.ts');
-      return await openFilesystem({ root: storage.root, concurrentSyncs: Math.max(1, Math.floor(deps.threads / 2)) });
+      return await openFilesystem({ root: storage.root, concurrentSyncs: syncsOf(deps.threads) });
     }
     case 's3': {
       const { openS3 } = await import('./drivers/s3/s3.ts');

@@ -174,7 +174,14 @@ export interface S3Storage {
   readonly disk: DiskConfig | undefined;
 }
 
-export type StorageConfig = { readonly driver: 'filesystem'; readonly root: string } | { readonly driver: 'memory' } | SwiftStorage | S3Storage;
+export interface FilesystemStorage {
+  readonly driver: 'filesystem';
+  readonly root: string;
+  /** Of a store that is a cache alone. */
+  readonly maxBytes?: number | undefined;
+}
+
+export type StorageConfig = FilesystemStorage | { readonly driver: 'memory' } | SwiftStorage | S3Storage;
 
 /** Who the cluster service is to Keystone. */
 export interface ClustersKeystoneConfig {

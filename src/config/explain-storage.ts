@@ -9,7 +9,7 @@ export function storageInWords(storage: StorageConfig): Words {
     case 'memory':
       return { driver: 'memory' };
     case 'filesystem':
-      return { driver: 'filesystem', root: storage.root };
+      return { driver: 'filesystem', root: storage.root, maxBytes: storage.maxBytes === undefined ? undefined : formatSize(storage.maxBytes) };
     case 'swift': {
       const { driver, container, account, prefix, region, interface: side, auth, segmentBytes, tempUrlKey, redirect, ca, insecure, disk } = storage;
       return {

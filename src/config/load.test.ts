@@ -206,7 +206,7 @@ describe('a wrong key or value is told with file, line, key and what was expecte
     ['storage: { driver: ceph }', '1: storage.driver: expected one of filesystem, memory, swift, s3, got "ceph"'],
     ['storage: { root: x }', '1: storage.driver: missing: `filesystem` is for one machine, and not for NFS; `memory` is gone with the process, and means one worker; `swift` and `s3` are for any number of nodes'],
     ['storage: { driver: memory, root: x }', '1: storage.root: belongs to driver: filesystem; this is driver: memory'],
-    ['storage: { driver: filesystem, folder: x }', '1: storage.folder: unknown key; expected one of driver, root, container, account, bucket, prefix, region, interface, auth, cloud, segmentSize, tempUrlKey, tempUrlKeyFile, endpoint, accessKeyId, secretAccessKey, secretAccessKeyFile, pathStyle, claims, redirect, ca, insecure, disk'],
+    ['storage: { driver: filesystem, folder: x }', '1: storage.folder: unknown key; expected one of driver, root, maxBytes, container, account, bucket, prefix, region, interface, auth, cloud, segmentSize, tempUrlKey, tempUrlKeyFile, endpoint, accessKeyId, secretAccessKey, secretAccessKeyFile, pathStyle, claims, redirect, ca, insecure, disk'],
     ['listeners: [{ address: 5000 }]', '1: listeners[0].address: expected host:port, such as localhost:5000, 0.0.0.0:5000 or [::]:5000, got 5000 (text that looks like something else needs quotes)'],
     ['listeners: [{ address: localhost:0, mirror: "yes" }]', '1: listeners[0].mirror: expected true or false, got "yes"'],
     ['listeners: [{ address: localhost:0, publicUrl: "https://me:hunter2@h" }]', '1: listeners[0].publicUrl: expected http(s)://host[:port], without a path or credentials, got "https://***@h"'],

@@ -30,7 +30,7 @@ export function resolveStorage(storage: StorageSettings, at: Path, given: Given)
     case 'memory':
       return { driver: 'memory' };
     case 'filesystem':
-      return { driver: 'filesystem', root: given.files.path(storage.root ?? './umbra-data') };
+      return { driver: 'filesystem', root: given.files.path(storage.root ?? './umbra-data'), maxBytes: storage.maxBytes };
     case 'swift':
       return resolveSwift(storage, at, given);
     case 's3':

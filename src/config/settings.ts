@@ -85,6 +85,7 @@ export interface DiskSettings {
 export interface StorageSettings {
   readonly driver: 'filesystem' | 'memory' | 'swift' | 's3';
   readonly root?: string | undefined;
+  readonly maxBytes?: number | undefined;
   readonly container?: string | undefined;
   readonly account?: string | undefined;
   readonly bucket?: string | undefined;

@@ -13,6 +13,7 @@ const S3: readonly Driver[] = ['s3'];
 const OBJECT_STORES: readonly Driver[] = ['swift', 's3'];
 const DRIVERS: Readonly<Record<Key, readonly Driver[]>> = {
   root: ['filesystem'],
+  maxBytes: ['filesystem'],
   container: SWIFT,
   account: SWIFT,
   interface: SWIFT,
@@ -41,6 +42,7 @@ export function checkStorage(at: Path, storage: StorageSettings, report: Report)
   for (const [key, drivers] of Object.entries(DRIVERS) as readonly [Key, readonly Driver[]][] /* a record's own keys */) {
     if (storage[key] !== undefined && !drivers.includes(driver)) report([...at, key], `belongs to driver: ${drivers.join(' or ')}; this is driver: ${driver}`);
   }
+  if (driver === 'filesystem' && storage.maxBytes !== undefined && at[0] !== 'upstreamStorage') report([...at, 'maxBytes'], 'expected only in upstreamStorage: images that were pushed are not to be had again');
   if (driver === 'swift') {
     if (storage.container === undefined) report([...at, 'container'], 'missing: the name of the container');
     if (storage.auth !== undefined && storage.cloud !== undefined) report([...at, 'cloud'], 'expected auth or cloud, got both');

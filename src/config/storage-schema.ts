@@ -46,6 +46,7 @@ export function storageMap(description: string): Kind<StorageSettings> {
       's3',
     ]),
     root: v.optional(text('The folder of a filesystem. Not set: `./umbra-data`.')),
+    maxBytes: v.optional(size('How much a filesystem may hold that is a cache alone, in `upstreamStorage`: what was used least recently goes. Not set: what the disk has.', { min: MIB })),
     container: v.optional(text('The container of a Swift. Made if it is missing and that is permitted.', containerProblem)),
     account: v.optional(text("Whose account the container is in, as it stands in Swift's URLs, such as `AUTH_` and the project's id: for a container of another project, whose ACL lets Umbra in. Not set: that of the project that Umbra logs in to.", accountProblem)),
     bucket: v.optional(text('The bucket of an S3.', bucketProblem)),

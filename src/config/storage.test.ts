@@ -224,6 +224,8 @@ describe('a store that cannot be is told with line, key and what was expected', 
   test.each<[string, string, Record<string, string>?]>([
     // keys of another driver
     ['{ driver: filesystem, container: c }', 'storage.container: belongs to driver: swift; this is driver: filesystem'],
+    ['{ driver: swift, container: c, auth: { url: "http://k", username: u, password: p, project: p }, maxBytes: 1GiB }', 'storage.maxBytes: belongs to driver: filesystem; this is driver: swift'],
+    ['{ driver: filesystem, maxBytes: 1GiB }', 'storage.maxBytes: expected only in upstreamStorage: images that were pushed are not to be had again'],
     ['{ driver: filesystem, disk: { root: x, maxBytes: 1GiB } }', 'storage.disk: belongs to driver: swift or s3; this is driver: filesystem'],
     [`{ driver: swift, container: c, root: x, ${AUTH} }`, 'storage.root: belongs to driver: filesystem; this is driver: swift'],
     ['{ driver: s3, bucket: images, auth: {} }', 'storage.auth: belongs to driver: swift; this is driver: s3'],

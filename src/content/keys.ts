@@ -70,6 +70,24 @@ export const keys = {
   storeName: (): string => 'store/name',
 } as const;
 
+/** A blob's digest, and the prefix of all keys that are the blob's. */
+export function blobOfKey(key: string): { readonly digest: Digest; readonly prefix: string } | undefined {
+  const [prefix, algorithm, lead, hex] = OF_BLOB.exec(key) ?? [];
+  const text = `${algorithm}:${hex}`;
+  return prefix !== undefined && isDigest(text) && lead === hexOf(text).slice(0, 2) ? { digest: text, prefix } : undefined;
+}
+
+/** Who needs the blob at this key of a back-reference. */
+export function parseBackReference(key: string): { readonly digest: Digest; readonly repo: Repo; readonly who: string } | undefined {
+  const of = blobOfKey(key);
+  const [kind, view, ...rest] = of === undefined ? [] : key.slice(of.prefix.length).split('/');
+  const who = rest.pop();
+  if (of === undefined || kind !== 'by' || view === undefined || who === undefined || rest.length === 0) return undefined;
+  return { digest: of.digest, repo: { view: view as ViewUid, name: rest.join('/') as Name }, who }; // written by `keys.backReference`
+}
+
+const OF_BLOB = /^blobs\/([a-z0-9]+)\/([0-9a-f]{2})\/([0-9a-f]+)\//;
+
 /** `<who>` of a manifest's back-references. */
 export function manifestReference(digest: Digest, incarnation: Incarnation): string {
   return `${digest}.${incarnation}`;

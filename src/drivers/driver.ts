@@ -103,6 +103,8 @@ export interface ForeignObject {
 export interface AppendOptions extends CallOptions {
   /** Called whenever `landed()` has more to say. */
   readonly onLanded?: (() => void) | undefined;
+  /** How many bytes are to come, where that is known: a store with a bound then says at once that it has no room (`full`). */
+  readonly expectBytes?: number | undefined;
 }
 
 /**

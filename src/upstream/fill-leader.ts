@@ -153,7 +153,7 @@ export class Leader {
     const id = newId();
     const state = driver.assemblies.create(`uploads/${id}`);
     let storeMoved = (): void => undefined;
-    const appender = await driver.assemblies.append(state, { onLanded: () => storeMoved() }).catch((error: unknown) => {
+    const appender = await driver.assemblies.append(state, { onLanded: () => storeMoved(), expectBytes: size }).catch((error: unknown) => {
       if (isFull(error)) return undefined;
       throw error;
     });

@@ -36,11 +36,15 @@ describe('a node’s configuration', () => {
     expect(listeners[0]?.binds).toEqual([{ host: '127.0.0.1', port: 5000 }, { host: '::1', port: 5000 }]);
     expect(auth).toMatchObject({ configured: true, anonymous: 'pull', users: [] });
     expect(storage).toMatchObject({ driver: 'swift', container: 'images', disk: { root: '/var/cache/umbra/blobs', maxBytes: 10 * 1024 ** 3 }, auth: { kind: 'file', path: '/var/lib/umbra/credential.json' } });
-    expect(upstreamStorage).toMatchObject(write === 'none' ? { driver: 'filesystem' } : { driver: 'swift', container: 'images-upstream' });
+    expect(upstreamStorage).toMatchObject(write === 'none' ? { driver: 'filesystem', root: '/var/cache/umbra/upstream', maxBytes: 10 * 1024 ** 3 } : { driver: 'swift', container: 'images-upstream' });
     expect(upstreams.map(({ host, policy }) => [host, policy])).toEqual([['docker.io', 'approved'], ['quay.io', 'approved'], ['registry.k8s.io', 'approved']]);
     expect(workers).toBe(1);
     // Whoever pushes is told why it cannot be.
     expect(readOnly).toEqual(write === 'all' ? undefined : expect.stringMatching(new RegExp(`^nodes of the cluster "the cluster's name" .*registry_write: ${write}\\); push to .*container images, or .*registry_write: all$`)));
+  });
+
+  test('bounds what is pulled to a node that writes nothing', async () => {
+    expect(await loaded(plain({ write: 'none', policy: 'proxy' }))).toMatchObject({ storage: { disk: { maxBytes: 5 * 1024 ** 3 } }, upstreamStorage: { maxBytes: 5 * 1024 ** 3 } });
   });
 
   test.each(['cache', 'all'] as const)('of write: %s halves the disk between images and what is pulled', async (write) => {

@@ -22,7 +22,7 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
     listeners: [{ address: registryAddress(model) }],
     storage: { ...swift(model, model.storage.container), disk: { root: `${CACHE_FOLDER}/blobs`, maxBytes: shares.images } },
     upstreamStorage: write === 'none'
-      ? { driver: 'filesystem', root: `${CACHE_FOLDER}/upstream` }
+      ? { driver: 'filesystem', root: `${CACHE_FOLDER}/upstream`, maxBytes: shares.upstream || model.diskBytes }
       : { ...swift(model, `${model.storage.container}-upstream`), ...(shares.upstream > 0 && { disk: { root: `${CACHE_FOLDER}/upstream-blobs`, maxBytes: shares.upstream } }) },
     upstreams: Object.fromEntries(upstreams.map((host) => [host, { policy }])),
     ...(readOnly !== undefined && { readOnly }),

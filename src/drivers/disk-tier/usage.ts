@@ -6,6 +6,7 @@
 import fs from 'node:fs/promises';
 import { statSync } from 'node:fs';
 import { failedWith, ifThere, orAbsent, rename, stat, statNow, unlink } from '../filesystem/calls.ts';
+import { Oldest, type Old } from '../oldest.ts';
 import { isBlobName, parseFillingName, roomOf, roomOfBlob, type DiskPaths } from './files.ts';
 
 const SHARDS: readonly string[] = Array.from({ length: 256 }, (_, index) => index.toString(16).padStart(2, '0'));
@@ -13,8 +14,6 @@ const SHARDS: readonly string[] = Array.from({ length: 256 }, (_, index) => inde
 const RACY_MS = 100;
 /** Looked at between two turns of the event loop: less than a millisecond of work. */
 const SLICE = 100;
-/** Of blobs to be evicted at once: bounds the memory, about 200 bytes each. */
-const MAX_OLDEST = 20_000;
 const SAVE_EVERY_MS = 60_000;
 /** A fill that wrote nothing for so long is dead, or soon will be: whoever comes removes it. */
 export const STALE_FILL_MS = 60_000;
@@ -32,12 +31,6 @@ export interface Used {
   readonly filling: number;
   /** Of that: not written yet. */
   readonly unwritten: number;
-}
-
-export interface OldBlob {
-  readonly name: string;
-  readonly usedMs: number;
-  readonly bytes: number;
 }
 
 export class DiskUsage {
@@ -79,8 +72,8 @@ export class DiskUsage {
     return { blobs, ...announced };
   }
 
-  /** The blobs used least recently that together take at least `bytes`, oldest first; all there are, or MAX_OLDEST, where these take less. */
-  async oldest(bytes: number): Promise<OldBlob[]> {
+  /** The blobs used least recently that together take at least `bytes`, oldest first; all there are, or as many as `Oldest` keeps, where these take less. */
+  async oldest(bytes: number): Promise<Old[]> {
     const found = new Oldest(bytes);
     for (const shard of SHARDS) await this.#each(shard, (blob) => found.add(blob));
     return found.sorted();
@@ -115,7 +108,7 @@ export class DiskUsage {
     return sums;
   }
 
-  async #each(shard: string, visit: (blob: OldBlob) => void): Promise<void> {
+  async #each(shard: string, visit: (blob: Old) => void): Promise<void> {
     const folder = this.#paths.shard(shard);
     let seen = 0;
     for (const name of (await orAbsent(fs.readdir(folder))) ?? []) {
@@ -153,67 +146,4 @@ async function removeQuietly(path: string): Promise<void> {
   } catch (error) {
     if (!failedWith(error, 'EROFS', 'EACCES', 'EPERM')) throw error;
   }
-}
-
-/** Keeps the oldest that are seen, as few as take `bytes`: a heap with the newest of them on top. */
-class Oldest {
-  readonly #bytes: number;
-  readonly #heap: OldBlob[] = [];
-  #sum = 0;
-
-  constructor(bytes: number) {
-    this.#bytes = bytes;
-  }
-
-  add(blob: OldBlob): void {
-    const top = this.#heap[0];
-    if (top !== undefined && this.#sum >= this.#bytes && blob.usedMs >= top.usedMs) return;
-    this.#push(blob);
-    this.#sum += blob.bytes;
-    for (let newest = this.#heap[0]; newest !== undefined; newest = this.#heap[0]) {
-      if (this.#sum - newest.bytes < this.#bytes && this.#heap.length <= MAX_OLDEST) break;
-      this.#sum -= newest.bytes;
-      this.#pop();
-    }
-  }
-
-  sorted(): OldBlob[] {
-    return this.#heap.toSorted((a, b) => a.usedMs - b.usedMs);
-  }
-
-  #push(blob: OldBlob): void {
-    const heap = this.#heap;
-    let at = heap.push(blob) - 1;
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      if (usedMs(heap, above) >= usedMs(heap, at)) break;
-      swap(heap, above, at);
-      at = above;
-    }
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    heap[0] = last;
-    for (let at = 0; ; ) {
-      let newest = at;
-      for (const below of [2 * at + 1, 2 * at + 2]) if (below < heap.length && usedMs(heap, below) > usedMs(heap, newest)) newest = below;
-      if (newest === at) break;
-      swap(heap, newest, at);
-      at = newest;
-    }
-  }
-}
-
-function usedMs(heap: readonly OldBlob[], index: number): number {
-  return heap[index]?.usedMs ?? 0;
-}
-
-function swap(heap: OldBlob[], a: number, b: number): void {
-  const [one, other] = [heap[a], heap[b]];
-  if (one === undefined || other === undefined) return;
-  heap[a] = other;
-  heap[b] = one;
 }

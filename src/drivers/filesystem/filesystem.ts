@@ -8,7 +8,7 @@ import fs from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { DriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type PutOptions, type Source, type Stat, type Value } from '../driver.ts';
 import { FilesystemAssemblies, type FilesystemParts } from './assemblies.ts';
-import { driverError, failedWith, fsync, ifThere, link, open, orAbsent, read, rename, stampOf, stat, statNow, statOf, unlink } from './calls.ts';
+import { driverError, failedWith, fsync, futimes, ifThere, link, open, orAbsent, read, rename, stampOf, stat, statNow, statOf, unlink } from './calls.ts';
 import { FilesystemFolders } from './folders.ts';
 import { listChildren, listKeys, type ListingOptions } from './listing.ts';
 import { FilesystemPaths, parentOf } from './paths.ts';
@@ -30,10 +30,14 @@ export interface FilesystemOptions {
   readonly concurrentSyncs?: number;
   /** fsync(2), unless a test wants to know of it or let it fail. */
   readonly fsync?: (fd: number) => Promise<void>;
+  /** Keys whose modification time is to be when they were opened last, to the minute; their stamps change with it. */
+  readonly notesUse?: (key: string) => boolean;
 }
 
 /** Removals of one `delete` at once. */
 const CONCURRENT_REMOVALS = 8;
+/** How exactly uses are noted. */
+const USE_MS = 60_000;
 const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
 
 /**
@@ -53,7 +57,8 @@ export async function openFilesystem(options: FilesystemOptions): Promise<Filesy
   } catch (error) {
     throw driverError(error, `open the store at ${paths.root}`);
   }
-  return new FilesystemDriver({ paths, folders: new FilesystemFolders(paths), sync, temporary, newId });
+  const { notesUse = () => false } = options;
+  return new FilesystemDriver({ paths, folders: new FilesystemFolders(paths), sync, temporary, newId }, { notesUse, clock });
 }
 
 /**
@@ -72,10 +77,12 @@ export class FilesystemDriver implements Driver {
   readonly listingLagSeconds = 0;
   readonly assemblies: Assemblies;
   readonly #parts: FilesystemParts;
+  readonly #uses: Required<Pick<FilesystemOptions, 'notesUse' | 'clock'>>;
   readonly #removals = new Limiter(CONCURRENT_REMOVALS);
 
-  constructor(parts: FilesystemParts) {
+  constructor(parts: FilesystemParts, uses: Required<Pick<FilesystemOptions, 'notesUse' | 'clock'>>) {
     this.#parts = parts;
+    this.#uses = uses;
     this.assemblies = new FilesystemAssemblies(parts);
   }
 
@@ -248,12 +255,21 @@ export class FilesystemDriver implements Driver {
       const fd = await orAbsent(open(path, 'r'));
       if (fd === undefined) return undefined;
       const stats = fstatSync(fd); // in memory once it is open, and so is closing
-      if (stats.isFile()) return { fd, stat: statOf(stats) };
+      if (stats.isFile()) {
+        await this.#noteUse(key, fd, stats.mtimeMs);
+        return { fd, stat: statOf(stats) };
+      }
       closeSync(fd);
       return undefined;
     } catch (error) {
       throw driverError(error, `open ${key}`);
     }
+  }
+
+  async #noteUse(key: string, fd: number, mtimeMs: number): Promise<void> {
+    const now = this.#uses.clock();
+    if (now - mtimeMs < USE_MS || !this.#uses.notesUse(key)) return;
+    await futimes(fd, now / 1000, now / 1000).catch(() => undefined); // a disk that cannot be written is read all the same
   }
 
   async #claimAbsent(path: string, value: Uint8Array): Promise<boolean> {
