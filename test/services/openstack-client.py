@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""OpenStack's command line, again and again: each line on standard input is JSON, {"args": […], "env": {…}}, and so is
-each answer, {"code": …, "stdout": …, "stderr": …}. Every command is a process of its own, forked from this one, which
-has loaded already what takes seconds to load: the same code with the same arguments.
+"""OpenStack's command line as a server: openstack-client.py SOCKET. Each connection brings JSON, {"args": […], "env": {…}},
+ends its side, and gets {"code": …, "stdout": …, "stderr": …}. Every command is a process of its own, forked from this one,
+which has loaded already what takes seconds to load: the same code with the same arguments.
 """
 import json
 import logging
 import os
+import signal
+import socket
 import sys
 import tempfile
 
@@ -15,38 +17,54 @@ import magnumclient.v1.client  # noqa: F401
 import openstack  # noqa: F401
 from openstackclient import shell
 
-answers = os.fdopen(os.dup(1), 'w')
-nothing = os.open(os.devnull, os.O_RDWR)
-os.dup2(nothing, 1)
+
+def become(asked, out, err):
+    """The command; does not return."""
+    code = 1
+    try:
+        for ours, theirs in ((os.open(os.devnull, os.O_RDONLY), 0), (out.fileno(), 1), (err.fileno(), 2)):
+            os.dup2(ours, theirs)
+        os.environ.clear()
+        os.environ.update(asked['env'])
+        sys.argv[0] = 'openstack'  # in its messages
+        code = shell.main(asked['args'])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+
+
+def answer(connection):
+    with connection, connection.makefile('r') as question, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        asked = json.load(question)
+        pid = os.fork()
+        if pid == 0:
+            become(asked, out, err)
+        _, status = os.waitpid(pid, 0)
+        for file in (out, err):
+            file.seek(0)
+        said = {'code': os.waitstatus_to_exitcode(status), 'stdout': out.read().decode(), 'stderr': err.read().decode()}
+        connection.sendall(json.dumps(said).encode())
+
+
 try:  # finds and remembers which commands there are
     shell.main(['coe', 'cluster', 'list', '--help'])
 except SystemExit:
     pass
-sys.stdout.flush()
 logging.getLogger().handlers.clear()
 
-for line in sys.stdin:
-    asked = json.loads(line)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        pid = os.fork()
-        if pid == 0:
-            for ours, theirs in ((nothing, 0), (out.fileno(), 1), (err.fileno(), 2)):
-                os.dup2(ours, theirs)
-            os.environ.update(asked['env'])
-            code = 1
-            try:
-                code = shell.main(asked['args'])
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code or 0)
-        _, status = os.waitpid(pid, 0)
-        said = []
-        for file in (out, err):
-            file.seek(0)
-            said.append(file.read().decode())
-        json.dump({'code': os.waitstatus_to_exitcode(status), 'stdout': said[0], 'stderr': said[1]}, answers)
-        answers.write('\n')
-        answers.flush()
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
+print('ready', flush=True)
+while True:
+    connection, _ = server.accept()
+    if os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        server.close()
+        answer(connection)
+        os._exit(0)
+    connection.close()

@@ -9,14 +9,15 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { VERSION } from '../../src/version.ts';
 import { clusterCloud, type ClusterCloud, type Tenant } from '../services/cluster-cloud.ts';
 import { attempt, type CommandResult } from '../services/command.ts';
-import { openStackClient } from '../services/openstack-client.ts';
+import { openStackClient, type OpenStackClient } from '../services/openstack-client.ts';
 import { freePort } from '../services/ports.ts';
 import { Postgres } from '../services/postgres.ts';
 import { startUmbra, type TestUmbra } from '../support/umbra.ts';
 
 const openstack = inject('openstack');
 const KEY = 'k'.repeat(40);
-const client = openStackClient();
+let client: OpenStackClient;
+beforeAll(async () => void (client = await openStackClient()));
 afterAll(async () => await client[Symbol.asyncDispose]());
 
 interface Place extends AsyncDisposable {
