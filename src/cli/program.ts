@@ -195,7 +195,7 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
   const cluster = program
     .command('cluster')
     .description('Registries on every node of a cluster.')
-    .addHelpText('after', examples('umbra cluster render -f cluster.yaml -o nodes'));
+    .addHelpText('after', examples('umbra cluster render -f cluster.yaml -o nodes', 'umbra cluster nodes k8s'));
 
   cluster
     .command('render')
@@ -213,6 +213,23 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
       ),
     )
     .action(async (options) => exit((await import('./commands/cluster.ts')).renderCluster(options, world)));
+
+  cluster
+    .command('nodes')
+    .argument('<cluster>', 'its name or UUID')
+    .description('List the nodes of a cluster that have a registry, as each told its cluster service when it last came.')
+    .option('--os-cloud <name>', 'who asks: a cloud of clouds.yaml (default: OS_CLOUD, else OS_AUTH_URL and the other OS_* of an openrc file)')
+    .option('--url <url>', "the cluster service (default: the endpoint container-infra of Keystone's catalogue)")
+    .option(...JSON_FLAG)
+    .addHelpText(
+      'after',
+      examples(
+        'umbra cluster nodes k8s',
+        'umbra cluster nodes k8s --os-cloud mine --url https://clusters.example.org',
+        "umbra cluster nodes k8s --json | jq '.[] | select(.last_error != null)'",
+      ),
+    )
+    .action(async (name, options) => exit(await (await import('./commands/cluster-nodes.ts')).listNodes(name, options, world)));
 
   program
     .command('version')

@@ -95,6 +95,8 @@ export async function fakeKeystone(): Promise<FakeKeystone> {
 }
 
 export interface TestService {
+  /** Where it answers. */
+  readonly origin: string;
   readonly keystone: FakeKeystone;
   readonly config: ClustersConfig;
   /** What was logged: events with fields, as JSON. */
@@ -145,7 +147,7 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
   const server = createServer((request, response) => service.handle(request, response, false));
   const origin = await listening(server);
   return {
-    keystone, config, logged, woken, database,
+    origin, keystone, config, logged, woken, database,
     async call(token, method, path, { json, version, headers = {}, body = json === undefined ? undefined : JSON.stringify(json) } = {}) {
       const answer = await fetch(`${origin}${path}`, {
         method,

@@ -2,9 +2,9 @@
  * Settings of a store become its configuration: files, prefixes, and who we are to an object store where the file leaves
  * that to `clouds.yaml` or the environment.
  */
-import { authOf, environmentCloud, saidBy, AUTH_WORDS, type AuthWords, type Said } from '../openstack/auth-words.ts';
+import { authOf, AUTH_WORDS } from '../openstack/auth-words.ts';
 import type { OpenStackLogin } from '../openstack/auth.ts';
-import { readCloud } from '../openstack/clouds.ts';
+import { findLogin, type Origin } from '../openstack/found-login.ts';
 import type { Report } from './checks.ts';
 import { Secret, type DiskConfig, type Redirect, type S3Storage, type StorageConfig, type SwiftStorage } from './config.ts';
 import type { NamedFiles } from './named-files.ts';
@@ -13,7 +13,7 @@ import type { Machine } from './resolve.ts';
 import type { OpenStackSettings, StorageSettings } from './settings.ts';
 
 /** Where a value comes from that the file does not say. */
-export type Elsewhere = { readonly kind: 'variable'; readonly variable: string } | { readonly kind: 'cloud'; readonly cloud: string; readonly path: string };
+export type Elsewhere = Origin;
 
 export interface Given {
   readonly files: NamedFiles;
@@ -114,53 +114,30 @@ interface Theirs {
 /** As `clouds.yaml` or the environment says: `cloud`, else `OS_CLOUD`, else `OS_*`. */
 function theirs(storage: StorageSettings, at: Path, { machine, report, elsewhere }: Given): Theirs {
   const { env, cwd, parseYaml } = machine;
-  const name = storage.cloud ?? env['OS_CLOUD'];
   const key: Path = storage.cloud === undefined ? [...at, 'auth'] : [...at, 'cloud'];
   try {
-    if (name !== undefined && name !== '') {
-      const wanted = storage.region ?? (storage.cloud === undefined ? env['OS_REGION_NAME'] : undefined);
-      const cloud = readCloud(name, wanted === '' ? undefined : wanted, { cwd, env, parse: parseYaml });
-      const where = `the cloud ${JSON.stringify(name)} in ${cloud.path}`;
-      const origin = (): Elsewhere => ({ kind: 'cloud', cloud: name, path: cloud.path });
-      return { ...taken(saidBy(cloud.values), where, (word) => word, origin), region: cloud.region };
-    }
-    const values = environmentCloud(env);
-    if (values === undefined) {
+    const login = findLogin({ cloud: storage.cloud, region: storage.region }, { cwd, env, parse: parseYaml }, hide);
+    if (login === undefined) {
       report(key, 'missing: who Umbra is to Keystone; give auth, or cloud, or set OS_CLOUD or OS_AUTH_URL and the other OS_* of an openrc file');
       return { auth: NOBODY };
     }
-    const variableOf = (spelling: string): string => `OS_${spelling.toUpperCase()}`;
-    return taken(saidBy(values), 'the environment', variableOf, (spelling) => ({ kind: 'variable', variable: variableOf(spelling) }));
-  } catch (error) {
-    report(key, (error as Error).message); // readCloud and saidBy throw nothing else
-    return { auth: NOBODY };
-  }
-
-  function taken(said: Said, where: string, spell: (key: string) => string, origin: (key: string) => Elsewhere): Theirs {
-    const { auth, problems } = authOf(said.words, hide, { kind: said.kind, strict: false });
-    for (const { word, message } of problems) {
-      const spelling = said.keys.get(word) ?? USUAL[word] ?? word;
-      report(key, `${where} has no ${spell(spelling)}${message.startsWith('missing: ') ? `: ${message.slice('missing: '.length)}` : ` that can be used: ${message}`}`);
-    }
-    if (said.words.url !== undefined && URL.parse(said.words.url) === null) report(key, `${where} has a ${spell(said.keys.get('url') ?? 'auth_url')} that is not a URL`);
-    const side = said.interface;
+    const { where, origins, problems, interface: side } = login;
+    for (const problem of problems) report(key, problem);
     if (side !== undefined && side !== 'public' && side !== 'internal' && storage.interface === undefined)
       report(key, `${where} asks for the ${side} endpoint; expected public or internal, or interface to be set here`);
-    for (const [word, spelling] of said.keys) {
+    for (const [word, origin] of origins) {
       const path = (AUTH_WORDS as readonly string[]).includes(word) ? [...at, 'auth', word] : [...at, word];
-      elsewhere.set(formatPath(path), origin(spelling));
+      elsewhere.set(formatPath(path), origin);
     }
-    return { auth, region: said.region, interface: side === 'internal' ? 'internal' : 'public', cacert: said.cacert, insecure: said.insecure };
+    return { ...login, interface: side === 'internal' ? 'internal' : 'public' };
+  } catch (error) {
+    report(key, (error as Error).message); // findLogin throws nothing else
+    return { auth: NOBODY };
   }
 }
 
 /** Stands where a problem was reported. */
 const NOBODY: OpenStackLogin = { kind: 'tempauth', url: '', username: '', password: new Secret('') };
-/** What openstacksdk calls the words that cannot be done without. */
-const USUAL: Readonly<Record<string, string>> = {
-  url: 'auth_url', username: 'username', password: 'password', project: 'project_name',
-  applicationCredentialId: 'application_credential_id', applicationCredentialSecret: 'application_credential_secret',
-} satisfies { readonly [Word in keyof AuthWords]?: string };
 
 function hide(text: string): Secret {
   return new Secret(text);
