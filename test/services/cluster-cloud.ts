@@ -27,6 +27,8 @@ export interface ClusterCloud {
   readonly settings: CloudSettings;
   /** Of the service's user. */
   readonly role: string;
+  /** Whether the service's user has it. */
+  serviceRole(role: string, has: boolean): Promise<void>;
   tenant(roles?: readonly string[], projectId?: string): Promise<Tenant>;
   /** Has no role in any tenant's project. */
   adminToken(): Promise<string>;
@@ -46,7 +48,7 @@ export interface ClusterCloud {
 
 type Json = Record<string, unknown>;
 
-export async function clusterCloud(openstack: OpenStackSettings, options: { readonly resellerAdmin?: boolean } = {}): Promise<ClusterCloud> {
+export async function clusterCloud(openstack: OpenStackSettings, options: { readonly resellerAdmin?: boolean; readonly admin?: boolean } = {}): Promise<ClusterCloud> {
   const { authUrl, adminPassword } = openstack;
   const origin = openstack.accountUrl.replace(/\/[^/]*$/, '');
   const fresh = (what: string): string => `${what}-${randomBytes(5).toString('hex')}`;
@@ -83,13 +85,14 @@ export async function clusterCloud(openstack: OpenStackSettings, options: { read
   const serviceName = fresh('umbra-service');
   const serviceId = await make('/users', 'user', { name: serviceName, password: servicePassword, domain_id: 'default' });
   const serviceProject = await make('/projects', 'project', { name: serviceName, domain_id: 'default' });
-  for (const each of ['service', ...(options.resellerAdmin === false ? [] : ['ResellerAdmin'])]) await call('PUT', `/projects/${serviceProject}/users/${serviceId}/roles/${await roleId(each)}`);
+  const serviceRole = async (name: string, has: boolean): Promise<void> => void (await call(has ? 'PUT' : 'DELETE', `/projects/${serviceProject}/users/${serviceId}/roles/${await roleId(name)}`));
+  for (const each of ['service', ...(options.resellerAdmin === false ? [] : ['ResellerAdmin']), ...(options.admin === true ? ['admin'] : [])]) await serviceRole(each, true);
 
   const tenantToken = async ({ user, projectId }: Pick<Tenant, 'user' | 'projectId'>): Promise<string> => await logIn(password({ id: user.id, password: user.password }), { project: { id: projectId } });
   const listed = async (path: string, key: string): Promise<readonly Json[]> => (await call('GET', path))[key] as readonly Json[];
 
   return {
-    role, adminToken,
+    role, adminToken, serviceRole,
     settings: {
       url: authUrl, region: undefined, interface: 'public', ca: undefined, insecure: false, openProject: false, accessRules: false,
       service: { user: { name: serviceName, domain: { id: 'default' } }, password: new Secret(servicePassword), project: { name: serviceName, domain: { id: 'default' } } },

@@ -13,7 +13,7 @@ export interface Magnum {
   mustSeeAll(signal: AbortSignal): Promise<void>;
   /** Pages of all there are, the oldest first. @throws CloudError where it does not answer, or with something else */
   pages(what: 'clustertemplates' | 'clusters', signal: AbortSignal): AsyncIterable<readonly unknown[]>;
-  /** Whether Magnum says that it has no such cluster. */
+  /** Whether Magnum says that it has no such cluster, in any project. @throws CloudError as above */
   isGone(uuid: string, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -58,10 +58,10 @@ export function openMagnum({ url, connection, logins, user, pageSize = PAGE }: M
     }
   }
 
+  const mustSeeAll = async (signal: AbortSignal): Promise<void> => void (await get(`ask the Magnum at ${url} whether it tells everything`, 'mservices', [200], signal));
+
   return {
-    async mustSeeAll(signal) {
-      await get(`ask the Magnum at ${url} whether it tells everything`, 'mservices', [200], signal);
-    },
+    mustSeeAll,
 
     async *pages(what, signal) {
       let marker: string | undefined;
@@ -79,7 +79,10 @@ export function openMagnum({ url, connection, logins, user, pageSize = PAGE }: M
     },
 
     async isGone(uuid, signal) {
-      return (await get(`look for cluster ${uuid} in the Magnum at ${url}`, `clusters/${uuid}`, [200, 404], signal)).status === 404;
+      const { status } = await get(`look for cluster ${uuid} in the Magnum at ${url}`, `clusters/${uuid}`, [200, 404], signal);
+      // Who has lost the role meanwhile is told 404 too.
+      if (status === 404) await mustSeeAll(signal);
+      return status === 404;
     },
   };
 }
