@@ -6,6 +6,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { createOutput } from '../../src/cli/output.ts';
+import { run } from '../../src/cli/program.ts';
 import { VERSION } from '../../src/version.ts';
 import { clusterCloud, type ClusterCloud, type Tenant } from '../services/cluster-cloud.ts';
 import { attempt, type CommandResult } from '../services/command.ts';
@@ -87,6 +89,15 @@ describe.each(PLACES)('over %s', (_, start) => {
     const result = await client.run(['coe', ...words], environment(who));
     printed.push(result.stdout, result.stderr);
     return result;
+  }
+
+  /** What our own command line prints. */
+  async function ours(who: Tenant, ...words: readonly string[]): Promise<string> {
+    const lines: string[] = [];
+    const sink = { write: (text: string | Uint8Array) => lines.push(String(text)) };
+    await run(words, { cwd: folder, env: environment(who), processors: 1, output: createOutput(sink, sink) }, { umbra: VERSION, node: '', platform: '' });
+    printed.push(...lines);
+    return lines.join('');
   }
 
   /** What `-f json` prints. */
@@ -173,6 +184,8 @@ describe.each(PLACES)('over %s', (_, start) => {
     expect((await call(owner, 'POST', '/v1/clusters/c1/actions/rotate')).status).toBe(202);
     await until('c1', 'UPDATE_COMPLETE');
     expect(await shown(owner, '/v1/clusters/c1/nodes')).toMatchObject({ nodes: [{ credential: 'old' }] });
+    expect(await ours(owner, 'cluster', 'nodes', 'c1')).toMatch(/^NAME .*\nnode-1  worker  amd64  \S+ +old +\d+ s ago  -     -\n$/);
+    expect(await ours(stranger, 'cluster', 'nodes', 'c1')).toMatch(/^umbra: Cluster c1 could not be found\. Seen are those of the project /);
 
     expect((await coe(colleague, 'cluster', 'delete', 'c1')).stdout).toContain('accepted');
     await expect.poll(async () => (await call(owner, 'GET', '/v1/clusters/c1')).status, { timeout: 60_000, interval: 100 }).toBe(404);
