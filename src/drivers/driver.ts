@@ -231,6 +231,8 @@ export interface DriverErrorOptions {
    * says nothing about the next call. Otherwise a retryable failure counts against the store (attempts.ts).
    */
   readonly answered?: boolean;
+  /** Where `full`: there is room, but no more of it is ours. */
+  readonly byQuota?: boolean;
   /** Where `permanent`: the store lets us in, and does not let us write this. Reading may be permitted. */
   readonly mayNotWrite?: boolean;
 }
@@ -240,13 +242,15 @@ export class DriverError extends Error {
   readonly failure: DriverFailure;
   readonly retryAfterMs: number | undefined;
   readonly answered: boolean;
+  readonly byQuota: boolean;
   readonly mayNotWrite: boolean;
 
-  constructor(failure: DriverFailure, message: string, { cause, retryAfterMs, answered = false, mayNotWrite = false }: DriverErrorOptions = {}) {
+  constructor(failure: DriverFailure, message: string, { cause, retryAfterMs, answered = false, byQuota = false, mayNotWrite = false }: DriverErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.failure = failure;
     this.retryAfterMs = retryAfterMs;
     this.answered = answered;
+    this.byQuota = byQuota;
     this.mayNotWrite = mayNotWrite;
   }
 }

@@ -15,6 +15,9 @@ export function toRegistryError(error: unknown, method: string): RegistryError {
   if (isDriverError(error) && error.mayNotWrite && method !== 'GET' && method !== 'HEAD') {
     return new RegistryError('DENIED', 'the storage of the registry is read-only for this node; push to a node that may write it, or have its user given the right to', { cause: error });
   }
+  if (isDriverError(error, 'full') && error.byQuota) {
+    return new RegistryError('QUOTA_EXCEEDED', "the quota of the registry's storage is used up: delete images, or ask whoever runs it for a larger one; nothing was kept", { cause: error });
+  }
   if (isDriverError(error, 'full')) return new RegistryError('STORAGE_FULL', 'the registry has no space left to store this; nothing was kept', { cause: error });
   if (isDriverError(error, 'retryable')) return new RegistryError('UNAVAILABLE', 'the storage of the registry does not answer; try again', { cause: error, retryAfterSeconds: 5 });
   return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });

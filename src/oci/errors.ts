@@ -38,6 +38,8 @@ export const ERROR_STATUS = {
   UPSTREAM_FAILED: 502,
   UPSTREAM_TIMEOUT: 504,
   STORAGE_FULL: 507,
+  /** There is space, but the store gives this registry no more of it: trying again is of no use. */
+  QUOTA_EXCEEDED: 413,
   INTERNAL: 500,
 } as const;
 

@@ -87,5 +87,5 @@ const FAILURES: Readonly<Record<string, readonly [DriverFailure, string]>> = {
 export function driverError(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return error;
   const [failure, meaning] = FAILURES[String(error.code)] ?? ['retryable', 'the filesystem failed'];
-  return new DriverError(failure, `cannot ${doing}: ${meaning} (${String(error.code)} from ${String(error.syscall)})`, { cause: error });
+  return new DriverError(failure, `cannot ${doing}: ${meaning} (${String(error.code)} from ${String(error.syscall)})`, { cause: error, byQuota: error.code === 'EDQUOT' });
 }

@@ -61,7 +61,7 @@ export function s3Error(error: unknown, context: ErrorContext): DriverError {
   const permanent = (advice: string): DriverError => new DriverError('permanent', `${what}: ${store} ${said}: ${advice}`, { cause: error, mayNotWrite });
   const advice = ADVICE[code];
   if (advice !== undefined) return permanent(advice.replaceAll('BUCKET', bucket));
-  if (FULL.has(code) || status === 507) return new DriverError('full', `${what}: ${store} ${said}: no space or quota left in bucket ${bucket}`, { cause: error });
+  if (FULL.has(code) || status === 507) return new DriverError('full', `${what}: ${store} ${said}: no space or quota left in bucket ${bucket}`, { cause: error, byQuota: QUOTA.has(code) });
   const problem = handshakeProblem(error, store, 'storage.ca');
   if (problem !== undefined) return new DriverError('permanent', `${what}: ${problem}`, { cause: error });
   const retryAfterMs = retryAfterOf(error);
@@ -103,7 +103,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   InvalidArgument: 'it takes no such request; Swift takes 1000 parts of an upload only, unless its max_upload_part_num says more',
 };
 
-const FULL = new Set(['QuotaExceeded', 'EntityTooLarge', 'XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'InsufficientStorage']);
+const QUOTA = new Set(['QuotaExceeded', 'EntityTooLarge', 'XMinioAdminBucketQuotaExceeded']);
+const FULL = new Set([...QUOTA, 'XMinioStorageFull', 'InsufficientStorage']);
 
 /**
  * The store works, and refused this call alone: too fast, too late, damaged on the way, signed by a clock that is off

@@ -190,7 +190,7 @@ describe.each([
     const settings = at as RadosgwSettings; // this test runs over it alone
     await limitUser(settings, 1);
     try {
-      await expectFailure(driver.put('key', Buffer.alloc(100_000)), 'full');
+      await expect(driver.put('key', Buffer.alloc(100_000))).rejects.toMatchObject({ failure: 'full', byQuota: true });
       await expectFailure(gather(driver, Buffer.alloc(3 * MIB)), 'full');
     } finally {
       await limitUser(settings, undefined);

@@ -115,7 +115,7 @@ describe('a store that refuses', () => {
     try {
       await expectFailure(driver.put('large', Buffer.alloc(200_000)), 'full');
       await expectFailure(gathered(driver, Buffer.alloc(2 * MIB)), 'full');
-      await expect(driver.put('large', Buffer.alloc(200_000))).rejects.toThrow(container);
+      await expect(driver.put('large', Buffer.alloc(200_000))).rejects.toMatchObject({ byQuota: true, message: expect.stringContaining(container) as string });
     } finally {
       await raw.fetch(container, { method: 'POST', headers: { 'x-remove-container-meta-quota-bytes': 'x' } });
     }

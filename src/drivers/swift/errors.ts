@@ -23,7 +23,7 @@ const LONGEST_RETRY_AFTER_MS = 30_000;
 export function refusal(met: Refusal): DriverError {
   const { what, method, status, container, who, url } = met;
   const said = `Swift answered ${status}${saying(met.text)}`;
-  if (status === 413 || status === 507) return new DriverError('full', `${what}: ${said}: container ${container} of ${url} is full or its quota is reached; raise the quota or delete content`);
+  if (status === 413 || status === 507) return new DriverError('full', `${what}: ${said}: container ${container} of ${url} is full or its quota is reached; raise the quota or delete content`, { byQuota: status === 413 });
   if (status === 403) {
     return new DriverError('permanent', `${what}: ${said}: ${who} may not do this to container ${container} of ${url}; grant it a role that may (member, or one that the container's read and write ACL name)`, {
       mayNotWrite: method !== 'GET' && method !== 'HEAD',
