@@ -113,9 +113,12 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
   };
   // A node that has a cache of its own may be one that must not write images.
   const checkImages = config.upstreamStorage === undefined ? writable : readable;
-  const images = await open(config.storage, checkImages);
+  // Side by side: to open one takes half a dozen answers of it.
+  const opening = [open(config.storage, checkImages), config.upstreamStorage === undefined ? Promise.resolve(undefined) : open(config.upstreamStorage, writable)] as const;
+  await Promise.allSettled(opening); // whatever becomes of one, the other is there to be closed
+  const [images, upstream] = await Promise.all(opening);
   condition.probe = (signal) => checkImages(images.driver, { signal });
-  const stores = config.upstreamStorage === undefined ? oneStore(images) : storesWithCache(images, await open(config.upstreamStorage, writable), views.upstream.uid);
+  const stores = upstream === undefined ? oneStore(images) : storesWithCache(images, upstream, views.upstream.uid);
   group.subscribe('forget', (key) => {
     for (const { content: held } of stores.all) held.forget(key as string); // what `tell` broadcasts
   });
