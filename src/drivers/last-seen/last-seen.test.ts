@@ -131,6 +131,12 @@ describe('while the store is away', () => {
     const before = store.gets;
     for (let n = 0; n < 20; n++) expect(await cached.read('repos/a')).toEqual({ n: 1 });
     expect(store.gets - before).toBe(1);
+    // A look that hangs is not the last: the store may be back, and this connection dead.
+    ring();
+    await expect.poll(async () => {
+      await cached.read('repos/a');
+      return store.gets - before;
+    }).toBe(2);
     hung.resolve();
   });
 });

@@ -130,17 +130,19 @@ class LastSeenDriver implements Driver {
   #find(key: string): SeenRecord | undefined {
     const found = this.#options.seen.find(key);
     // Nobody waits for a store that was away just now; it counts again from its first answer.
-    if (found !== undefined && this.#away) this.#looking ??= this.get(key).catch(() => undefined).finally(() => (this.#looking = undefined));
+    if (found !== undefined && this.#away) this.#looking ??= this.#soon(key, () => undefined).catch(() => undefined).finally(() => (this.#looking = undefined));
     return found;
   }
 
   async #getSoon(key: string): Promise<Value | undefined> {
-    const { seen, timers } = this.#options;
-    if (seen.find(key) === undefined) return await this.get(key);
+    return this.#options.seen.find(key) === undefined ? await this.get(key) : await this.#soon(key, (error) => this.#failed(error));
+  }
+
+  async #soon(key: string, failed: (error: DriverError) => void): Promise<Value | undefined> {
     const late = Promise.withResolvers<never>();
-    const cancel = timers.after(PATIENCE_MS, () => {
+    const cancel = this.#options.timers.after(PATIENCE_MS, () => {
       const error = new DriverError('retryable', `get ${key}: the store did not answer within ${PATIENCE_MS / 1000} s`);
-      this.#failed(error);
+      failed(error);
       late.reject(error);
     });
     const reading = this.get(key);
