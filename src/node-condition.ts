@@ -16,6 +16,8 @@ const PROBE_MS = 20_000;
 export class NodeCondition {
   /** Asks the store; nothing to ask before it is open. */
   probe: (signal: AbortSignal) => Promise<unknown> = async () => undefined;
+  /** What became of the cluster, where it is no more: what the store says then says it worse. */
+  gone: string | undefined;
   #lastError: string | undefined;
   /** By the root of the disk. */
   readonly #usedBytes = new Map<string, number>();
@@ -54,6 +56,7 @@ export async function joinCluster({ storage, upstreamStorage }: Config, node: No
   const maxBytes = [storage, upstreamStorage].map(diskBytes).reduce((sum, bytes) => sum + bytes, 0);
   const member = await startNode(node, {
     group, timers, log, random: Math.random, version: VERSION,
+    gone: (why) => (condition.gone = why),
     condition: async () => ({ error: await condition.takeError(), disk: maxBytes === 0 ? null : { usedBytes: condition.usedBytes, maxBytes } }),
   });
   return () => member.close();

@@ -158,6 +158,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
     redirects: redirects(stores, ({ view }) => redirectOf(view === views.upstream.uid ? (config.upstreamStorage ?? config.storage) : config.storage), trusted),
     viewHostSuffix: config.views.hostSuffix,
     readOnly: config.readOnly,
+    whyRefused: () => condition.gone,
     trustedProxies: trusted,
     maxManifestBytes: config.limits.manifestBytes,
     patienceMs: config.limits.stallMs,

@@ -9,8 +9,9 @@ import type { Exchange } from './exchange.ts';
 /**
  * What the client is told; anything unforeseen is INTERNAL.
  * @param method of the request: who reads has no part in what must not be written
+ * @param whyRefused why the storage lets nobody in, where that is known
  */
-export function toRegistryError(error: unknown, method: string): RegistryError {
+export function toRegistryError(error: unknown, method: string, whyRefused?: string): RegistryError {
   if (error instanceof RegistryError) return error;
   if (isDriverError(error) && error.mayNotWrite && method !== 'GET' && method !== 'HEAD') {
     return new RegistryError('DENIED', 'the storage of the registry is read-only for this node; push to a node that may write it, or have its user given the right to', { cause: error });
@@ -20,6 +21,7 @@ export function toRegistryError(error: unknown, method: string): RegistryError {
   }
   if (isDriverError(error, 'full')) return new RegistryError('STORAGE_FULL', 'the registry has no space left to store this; nothing was kept', { cause: error });
   if (isDriverError(error, 'retryable')) return new RegistryError('UNAVAILABLE', 'the storage of the registry does not answer; try again', { cause: error, retryAfterSeconds: 5 });
+  if (isDriverError(error, 'permanent')) return new RegistryError('UNAVAILABLE', `the storage of the registry refuses it: ${whyRefused ?? 'the log of the registry says why'}`, { cause: error });
   return new RegistryError('INTERNAL', 'internal error; the log of the registry says more', { cause: error });
 }
 

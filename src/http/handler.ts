@@ -37,6 +37,8 @@ export interface HandlerDeps {
   readonly viewHostSuffix: string | undefined;
   /** Why clients write nothing, and what to do instead; undefined: they do. */
   readonly readOnly: string | undefined;
+  /** Why the storage lets nobody in, where that is known. */
+  readonly whyRefused: () => string | undefined;
   readonly trustedProxies: TrustedProxies;
   readonly maxManifestBytes: number;
   /** How long a manifest or a form may take to arrive. */
@@ -111,7 +113,7 @@ export function handler(listener: ListenerConfig, deps: HandlerDeps): Handle {
     const x = new Exchange(req, res, listener, startedMs, deps.patienceMs, clientAddress(req, deps.trustedProxies), expectsContinue);
     (refusal === undefined ? answer(x, deps) : Promise.reject(refusal)).then(
       () => finish(x, deps, undefined),
-      (error: unknown) => finish(x, deps, fail(x, error)),
+      (error: unknown) => finish(x, deps, fail(x, error, deps)),
     );
   };
 }
@@ -136,14 +138,14 @@ function finish(x: Exchange, { log, metrics, elapsedMs }: HandlerDeps, error: un
 const CLIENT_LEFT = 499;
 
 /** Answers with the error; returns what the log should know of it. */
-function fail(x: Exchange, error: unknown): unknown {
+function fail(x: Exchange, error: unknown, { whyRefused }: HandlerDeps): unknown {
   if (error instanceof ClientLeft || x.res.destroyed) return undefined;
   if (x.res.headersSent) {
     // The body cannot be made right any more: the client must see that it is cut short.
     x.res.destroy();
     return error;
   }
-  const told = toRegistryError(error, x.method);
+  const told = toRegistryError(error, x.method, whyRefused());
   letGoOfBody(x);
   sendError(x, told);
   // Of what the store refused the log alone tells who was refused what.

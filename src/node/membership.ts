@@ -31,6 +31,8 @@ export interface MembershipDeps {
   readonly tokenFile: string;
   readonly node: { readonly name: string; readonly role: NodeRole; readonly arch: string; readonly version: string };
   readonly condition: () => Promise<Condition>;
+  /** Told where the cluster turns out to be deleted. */
+  readonly gone: (why: string) => void;
   readonly log: NodeLog;
   readonly timers: Timers;
   /** From 0 to less than 1. */
@@ -93,6 +95,7 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
       if (signal.aborted) return;
       if (error instanceof ServiceError && error.failure === 'gone') {
         log.warn({ service: url, error: error.message }, 'the cluster of this node is deleted: its credential is not renewed any more; what the node has is served on');
+        deps.gone('the cluster of this node is deleted');
         return;
       }
       const { message } = inWords(error, deps);

@@ -16,12 +16,13 @@ let lines: { readonly level: string; readonly message: string; readonly [field: 
 let waits: { readonly ms: number; readonly end: () => void }[];
 let waited: PromiseWithResolvers<void>;
 let condition: Condition;
+let gone: string[];
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'umbra-node-'));
   await writeFile(join(folder, 'token'), `${TOKEN}\n`);
   service = await FakeService.start();
-  [nodes, lines, waits, waited, condition] = [[], [], [], Promise.withResolvers(), { error: undefined, disk: null }];
+  [nodes, lines, waits, waited, condition, gone] = [[], [], [], Promise.withResolvers(), { error: undefined, disk: null }, []];
 });
 afterEach(async () => {
   for (const node of nodes) await node.close();
@@ -52,7 +53,7 @@ async function start(url = service.url): Promise<Node> {
     { clusters: url, ca: undefined, tokenFile: join(folder, 'token'), state: join(folder, 'state'), role: 'worker', name: 'node-1' },
     {
       group: soloGroup(timers), timers, log: { info: log('info'), warn: log('warn'), error: log('error') }, random: () => 0.5, version: '1.2.3',
-      condition: async () => condition, hashPassword: async (password) => `$2b$10$${password}`,
+      condition: async () => condition, gone: (why) => void gone.push(why), hashPassword: async (password) => `$2b$10$${password}`,
     },
   );
   nodes.push(node);
@@ -171,6 +172,7 @@ describe('a node that has its credential', () => {
     await expect.poll(() => lines.at(-1)?.message).toContain('the cluster of this node is deleted');
     await node.close();
     expect(waits).toEqual([]);
+    expect(gone).toEqual(['the cluster of this node is deleted']);
     expect(await credential()).toMatchObject({ password: 'password-1' });
   });
 

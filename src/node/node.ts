@@ -18,6 +18,8 @@ export interface NodeDeps {
   /** Of Umbra. */
   readonly version: string;
   readonly condition: () => Promise<Condition>;
+  /** Told where the cluster turns out to be deleted. */
+  readonly gone: (why: string) => void;
   /** Default: bcrypt. */
   readonly hashPassword?: (password: string) => Promise<string>;
 }
@@ -34,11 +36,11 @@ const BCRYPT_COST = 10;
  * @throws Error where the service refuses the node's token, saying what to do
  */
 export async function startNode(config: NodeConfig, deps: NodeDeps): Promise<Node> {
-  const { group, timers, log, random, version, condition } = deps;
+  const { group, timers, log, random, version, condition, gone } = deps;
   const closing = new AbortController();
   const service = clustersService({ url: config.clusters, ca: config.ca });
   const membership: MembershipDeps = {
-    service, log, timers, random, condition,
+    service, log, timers, random, condition, gone,
     state: nodeState(config.state, { hashPassword: deps.hashPassword ?? bcrypt }),
     url: config.clusters,
     tokenFile: config.tokenFile,

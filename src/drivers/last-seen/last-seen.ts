@@ -23,7 +23,7 @@ export interface LastSeenOptions {
 
 const MAX_WRITTEN = 10_000;
 /** How long a client waits for a store that hangs, once: far longer than one that works takes. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 5_000;
 
 export function lastSeenDriver(inner: Driver, options: LastSeenOptions): Driver {
   return new LastSeenDriver(inner, options);
