@@ -22,13 +22,13 @@ export class Containerd implements AsyncDisposable {
 
   /**
    * `dir` is a short path: see the script. Made if absent. `machine` is the root of one whose /etc it sees instead of this
-   * one's, config.toml included where it has one; `caFile` holds the authorities that it trusts instead of the system's.
+   * one's, config.toml included where it has one, and `wrapper` what runs programs there; `caFile` holds the authorities that it trusts instead of the system's.
    */
-  static async start(dir: string, { machine, caFile }: { readonly machine?: string; readonly caFile?: string } = {}): Promise<Containerd> {
+  static async start(dir: string, { machine, wrapper = onMachine(machine), caFile }: { readonly machine?: string; readonly wrapper?: readonly string[]; readonly caFile?: string } = {}): Promise<Containerd> {
     await mkdir(dir, { recursive: true });
     if (hasFile(machine, '/etc/containerd/config.toml')) await symlink('/etc/containerd/config.toml', join(dir, 'config.toml'));
     const daemon = await Daemon.start({
-      command: [...onMachine(machine), join(import.meta.dirname, 'containerd'), dir],
+      command: [...wrapper, join(import.meta.dirname, 'containerd'), dir],
       ...(caFile !== undefined && { env: { SSL_CERT_FILE: caFile } }),
       ready: (output) => output.includes('containerd successfully booted'),
     });

@@ -12,6 +12,8 @@ export interface DockerOptions {
   readonly mirrors?: readonly string[];
   /** The root of a machine whose /etc it sees instead of this one's, daemon.json included where it has one. */
   readonly machine?: string;
+  /** Runs what is given after it, on that machine; default: `with-machine`. */
+  readonly wrapper?: readonly string[];
   /** Authorities that it trusts instead of the system's. */
   readonly caFile?: string;
   /** The URL of a proxy, as its environment names it. */
@@ -52,7 +54,7 @@ export class Docker implements AsyncDisposable {
       await writeFile(join(options.dir, 'certs.d', host, 'ca.crt'), pem);
     }
     const daemon = await Daemon.start({
-      command: [...onMachine(options.machine), join(import.meta.dirname, 'dockerd'), options.dir],
+      command: [...(options.wrapper ?? onMachine(options.machine)), join(import.meta.dirname, 'dockerd'), options.dir],
       env: {
         ...(options.caFile !== undefined && { SSL_CERT_FILE: options.caFile }),
         ...(options.proxy !== undefined && { HTTPS_PROXY: options.proxy, HTTP_PROXY: options.proxy }),

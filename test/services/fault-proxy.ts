@@ -17,6 +17,8 @@ import { ListingHistory, type ListingQuery, type SwiftEntry } from './listing-hi
 export interface FaultProxyOptions {
   /** Where the store listens: `http://127.0.0.1:PORT`. */
   readonly origin: string;
+  /** The address to listen at; default: 127.0.0.1. */
+  readonly host?: string;
   /** What the paths mean. Swift: `/v1/ACCOUNT/CONTAINER/OBJECT`; S3: `/BUCKET/KEY`. */
   readonly store: 'swift' | 's3' | 'keystone' | 'other';
   /** Clients speak TLS to the proxy, and the proxy none to the store. */
@@ -59,14 +61,18 @@ export class FaultProxy implements AsyncDisposable {
 
   static async start(options: FaultProxyOptions): Promise<FaultProxy> {
     const proxy = new FaultProxy(options);
-    proxy.#server.listen(0, '127.0.0.1');
+    proxy.#server.listen(0, proxy.#host);
     await once(proxy.#server, 'listening');
     return proxy;
   }
 
+  get #host(): string {
+    return this.#options.host ?? '127.0.0.1';
+  }
+
   /** Of the proxy; without a `/` at its end. */
   get url(): string {
-    return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`; // a TCP server's address is none of a pipe
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://${this.#host}:${(this.#server.address() as AddressInfo).port}`; // a TCP server's address is none of a pipe
   }
 
   /** Requests that came, spoiled or not. */

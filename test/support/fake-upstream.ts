@@ -40,6 +40,8 @@ export type FakeAuth =
 export interface FakeOptions {
   readonly auth?: FakeAuth;
   readonly tls?: { readonly cert: string; readonly key: string };
+  /** Default: any port of 127.0.0.1. */
+  readonly listen?: { readonly host: string; readonly port: number };
   readonly content?: FakeContent;
   /** Entries per page of tags and referrers; the rest by Link. */
   readonly pageSize?: number;
@@ -120,7 +122,7 @@ interface Reply {
 
 const PIECE_BYTES = 64 * 1024;
 
-export async function fakeUpstream({ auth, tls, content = new FakeContent(), pageSize = 1000, referrers = true }: FakeOptions = {}): Promise<FakeUpstream> {
+export async function fakeUpstream({ auth, tls, listen = { host: '127.0.0.1', port: 0 }, content = new FakeContent(), pageSize = 1000, referrers = true }: FakeOptions = {}): Promise<FakeUpstream> {
   const requests: FakeRequest[] = [];
   const waiting: { readonly match: Match; readonly count: number; readonly resolve: (request: FakeRequest) => void }[] = [];
   const rules: Rule[] = [];
@@ -131,10 +133,10 @@ export async function fakeUpstream({ auth, tls, content = new FakeContent(), pag
   server.on('request', (incoming: IncomingMessage, response: ServerResponse) => {
     serve(incoming, response).catch(() => response.destroy()); // the client left, or a test's promise rejected: either way this answer is over
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(listen.port, listen.host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo; // listening on TCP
-  const url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  const url = `${tls === undefined ? 'http' : 'https'}://${listen.host}:${port}`;
 
   async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const closed = new Promise<boolean>((resolve) => response.once('close', () => resolve(response.writableFinished)));
