@@ -213,6 +213,15 @@ describe('a change', () => {
     expect((await service.call(mine, 'PATCH', `${CLUSTERS}/${uuid}`, { json: [{ op: 'replace', path: '/node_count', value: 5 }] })).status).toBe(409);
   });
 
+  test('of a cluster that is being deleted: 409, also after a failure', async () => {
+    await template({ name: 'going', registry_enabled: true });
+    const uuid = await made({ cluster_template_id: 'going' });
+    await becomes(uuid, 'DELETE_FAILED', { generation: 1 });
+    for (const [action, json] of [['rotate', {}], ['upgrade', { cluster_template: 'k8s' }], ['resize', { node_count: 2 }]] as const)
+      expect(await service.call(mine, 'POST', `${CLUSTERS}/${uuid}/actions/${action}`, { json, version: 'latest' })).toMatchObject({ status: 409, detail: expect.stringContaining('it can only be deleted') as string });
+    expect((await service.call(mine, 'DELETE', `${CLUSTERS}/${uuid}`)).status).toBe(204);
+  });
+
   test('rotate asks for another credential, with the token of whoever asks', async () => {
     const uuid = await made({ cluster_template_id: 'k8s' });
     const rotate = async (): Promise<Reply> => await service.call(colleague, 'POST', `${CLUSTERS}/${uuid}/actions/rotate`);

@@ -113,6 +113,8 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
       // What its credential is, Magnum does not say.
       if (what !== ROTATE) mustBeOurs(found, config.adopt?.magnumUrl);
       mustBeIdle(found);
+      // Its nodes were told that it is gone, and some of it is.
+      if (found.status === 'DELETE_FAILED') throw new ApiProblem('conflict', `Cluster ${found.uuid} is being deleted, which failed and is tried again: it can only be deleted.`);
       const set = await change(found, transaction);
       if (Object.keys(set).length === 0) return found;
       if (set.status?.endsWith('_IN_PROGRESS') === true) await putCallerToken(secrets, transaction, found.uuid, access.caller.token);

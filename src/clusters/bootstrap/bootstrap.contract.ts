@@ -115,6 +115,18 @@ export function bootstrapContract(engine: string, start: () => Promise<{ readonl
       expect(await a.nodesOf(CLUSTER)).toMatchObject([{ generation: 2, lastError: null, disk: null }]);
     });
 
+    test('a node without a credential waits while the cluster has none either', async () => {
+      const { node } = await a.exchange({ token: await tokenFor(1), node: NODE });
+      await cluster('UPDATE_COMPLETE', 0);
+      for (const generation of [0, 1]) await expect(a.renew(node.id, node.key, { ...REPORT, generation })).rejects.toEqual(refused(503));
+    });
+
+    test('a node that says to have what there is not yet has what there is', async () => {
+      const { node } = await a.exchange({ token: await tokenFor(1), node: NODE });
+      expect(await a.renew(node.id, node.key, { ...REPORT, generation: 2 ** 40 })).toMatchObject({ generation: 1, credential: credential(1) });
+      expect(await a.nodesOf(CLUSTER)).toMatchObject([{ generation: 1 }]);
+    });
+
     test('a key opens its own node alone', async () => {
       const token = await tokenFor(2);
       const [one, two] = [await a.exchange({ token, node: NODE }), await a.exchange({ token, node: NODE })];

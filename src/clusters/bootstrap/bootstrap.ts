@@ -82,7 +82,7 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
     const cluster = await writer.selectFrom('clusters').select(['status', 'generation']).where('uuid', '=', clusterUuid).executeTakeFirst();
     if (cluster === undefined || isGoing(cluster.status)) throw new BootstrapRefusal(410, GONE);
     const { generation } = cluster;
-    if (generation === has) return { generation, handout: undefined };
+    if (generation === has && generation > 0) return { generation, handout: undefined };
     const handout = generation === 0 ? undefined : await handoutOf(secrets, writer, clusterUuid, generation);
     if (handout === undefined) throw new BootstrapRefusal(503, 'the credential of this cluster is not ready yet', NOT_YET_SECONDS);
     return { generation, handout };
@@ -136,7 +136,8 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
       if (node === undefined || !isHashOf(node.key_hash, key)) throw new BootstrapRefusal(401, NO_NODE);
       const { generation, handout } = await current(db, node.cluster_uuid, has);
       await db.updateTable('nodes')
-        .set({ version, generation: has, last_error: lastError, disk_used_bytes: disk?.usedBytes ?? null, disk_max_bytes: disk?.maxBytes ?? null, seen_ms: nowMs })
+        // Nobody has a generation that there is not yet.
+        .set({ version, generation: Math.min(has, generation), last_error: lastError, disk_used_bytes: disk?.usedBytes ?? null, disk_max_bytes: disk?.maxBytes ?? null, seen_ms: nowMs })
         .where('id', '=', nodeId)
         .execute();
       return { generation, renewSeconds, ...handout };

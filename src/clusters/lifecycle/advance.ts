@@ -37,7 +37,7 @@ async function make(deps: AdvanceDeps, cluster: ClusterRow, ends: { readonly com
     await rows.dropCallerToken(cluster.uuid);
     return await settle(deps, cluster, ends.complete, null, { registry_status: null });
   }
-  const generation = cluster.generation + 1;
+  const generation = await rows.nextGeneration(cluster);
   await rows.begin(cluster, generation);
   try {
     const caller = await callerOf(deps, cluster, signal);
@@ -76,6 +76,7 @@ async function disable(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSign
   const entries = (await ledger.of(uuid)).filter(({ thing }) => thing.kind !== 'container');
   const problems = await unmake(deps, entries, { caller, fate: 'kept', signal });
   if (problems.length > 0) return await settle(deps, cluster, 'UPDATE_FAILED', joined(problems));
+  await rows.outdateNodes(cluster);
   for (const { generation } of await rows.credentials(uuid)) await rows.forget(uuid, generation);
   await rows.dropCallerToken(uuid);
   await settle(deps, cluster, 'UPDATE_COMPLETE', null, { generation: 0, registry_status: null });

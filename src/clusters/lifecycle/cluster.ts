@@ -21,6 +21,10 @@ export interface CredentialRow {
 export interface ClusterRows {
   find(uuid: string): Promise<ClusterRow | undefined>;
   credentials(uuid: string): Promise<readonly CredentialRow[]>;
+  /** What comes after all that any node may have: a number that nodes know is never given to another credential. */
+  nextGeneration(cluster: ClusterRow): Promise<number>;
+  /** Its credentials are gone, and `nextGeneration` remembers by its nodes that there were some. */
+  outdateNodes(cluster: ClusterRow): Promise<void>;
   /** A generation is begun. */
   begin(cluster: ClusterRow, generation: number): Promise<void>;
   /** It is what nodes are to have now; those before go when nodes have it. False: the row was changed meanwhile. */
@@ -63,6 +67,13 @@ export function clusterRows(database: ClusterDatabase, secrets: SealedSecrets): 
     async credentials(uuid) {
       const rows = await db.selectFrom('credentials').selectAll().where('cluster_uuid', '=', uuid).orderBy('generation').execute();
       return rows.map((row) => ({ generation: row.generation, state: row.state, createdMs: row.created_ms, remote: JSON.parse(row.remote) as Remote /* written below */ }));
+    },
+    async nextGeneration({ uuid, generation }) {
+      const row = await db.selectFrom('nodes').select((select) => select.fn.max('generation').as('last')).where('cluster_uuid', '=', uuid).executeTakeFirst();
+      return Math.max(generation, row?.last ?? 0) + 1;
+    },
+    async outdateNodes({ uuid, generation }) {
+      await db.updateTable('nodes').set({ generation }).where('cluster_uuid', '=', uuid).where('generation', '<', generation).execute();
     },
     async begin({ uuid, settings }, generation) {
       await db.insertInto('credentials').values({ cluster_uuid: uuid, generation, mode: settings.credentialMode, state: 'creating', remote: '{}', created_ms: nowMs })

@@ -32,8 +32,8 @@ async function checkCluster(deps: AdvanceDeps, uuid: string, signal: AbortSignal
     status = await statusOf(deps, cluster, signal);
   } catch (error) {
     signal.throwIfAborted();
-    if (!isCloudError(error)) throw error;
-    deps.report({ kind: 'failed', what: `look after cluster ${uuid}`, error: error.message });
+    // A secret that does not open, say: no reason to leave the others alone.
+    deps.report({ kind: 'failed', what: `look after cluster ${uuid}`, error: error instanceof Error ? error.message : String(error) });
   }
   if (status === undefined) return;
   const { numUpdatedRows } = await deps.database.db.updateTable('clusters').set({ registry_status: status })

@@ -7,7 +7,7 @@
  * - create: the row with `CREATE_IN_PROGRESS`, `registry_status` `PENDING` (null where the registry is disabled),
  *   `generation` 0, and the caller's token (below). Becomes `CREATE_COMPLETE`, or `CREATE_FAILED` with `status_reason`.
  * - rotate, and enabling the registry of a cluster that has none: `UPDATE_IN_PROGRESS` and the caller's token. Becomes
- *   `UPDATE_COMPLETE` with `generation` one higher, or `UPDATE_FAILED`, where the old credential goes on working.
+ *   `UPDATE_COMPLETE` with a `generation` higher than any before, or `UPDATE_FAILED`, where the old credential goes on working.
  *   With `registry_enabled` 0 instead the credentials are removed.
  * - delete: `DELETE_IN_PROGRESS` and the caller's token. The row goes, with its secrets (nodes' rows stay, and tell nodes); or
  *   `DELETE_FAILED` with the reason, tried again with backoff, and at once when it is set to `DELETE_IN_PROGRESS` again.

@@ -52,8 +52,8 @@ export function startLifecycle(deps: LifecycleDeps): Lifecycle {
   };
 
   const work = async (uuid: string): Promise<boolean> => {
-    const advanceDeps = await prepare();
     try {
+      const advanceDeps = await prepare();
       return await leases.under(`cluster/${uuid}`, async (held) => await advance(advanceDeps, uuid, held), signal);
     } catch (error) {
       failed(`cluster ${uuid}`, error);
