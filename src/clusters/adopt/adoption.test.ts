@@ -1,5 +1,7 @@
 /** Clusters of a Magnum on a socket, read by the whole service; what the lifecycle would do with the rows, tests write themselves. */
+import { mkdir, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ClusterStatus } from '../words.ts';
 import { testService, VERSION, type Reply, type TestService } from '../service.fixture.ts';
@@ -60,7 +62,7 @@ async function adopted(more: Document = {}): Promise<Document> {
 }
 
 test('clusters with the flag, of their template or their own, get registries as they are there; others do not', async () => {
-  magnum.template({ http_proxy: 'http://proxy.example.org:3128' });
+  magnum.template({ http_proxy: 'http://proxy.example.org:3128', insecure_registry: '10.0.0.1:5000' });
   const byTemplate = magnum.cluster({ name: 'one', labels: { registry_port: 5001, kube_tag: 'v1', flag: true }, labels_added: { kube_tag: 'v1' }, keypair: 'key', docker_volume_size: 'large' });
   const optedOut = magnum.cluster({ labels: { registry_enabled: 'false' } });
   const going = magnum.cluster({ status: 'DELETE_IN_PROGRESS' });
@@ -79,8 +81,13 @@ test('clusters with the flag, of their template or their own, get registries as 
   expect(service.woken.count).toBeGreaterThan(0);
 
   await becomes(byTemplate, 'CREATE_COMPLETE');
-  const rendered = await service.call(member, 'GET', `/v1/clusters/${String(byTemplate['uuid'])}/artifacts?role=worker&format=shell`);
-  expect(rendered.detail).toContain(`There is no program of version ${VERSION}`); // all else is there
+  const rendered = async (): Promise<Reply> => await service.call(member, 'GET', `/v1/clusters/${String(byTemplate['uuid'])}/artifacts?role=worker&format=shell`);
+  expect((await rendered()).detail).toContain(`There is no program of version ${VERSION}`); // all else is there
+  const folder = String(service.config.programs);
+  await mkdir(folder);
+  await writeFile(join(folder, `umbra-${VERSION}-linux-amd64.tar.gz`), 'program');
+  const { text } = await rendered();
+  for (const ofTemplate of ['http://proxy.example.org:3128', '--insecure-registries 10.0.0.1:5000']) expect(text).toContain(ofTemplate);
 });
 
 test('of many, all are read, by markers and at the address that is configured', async () => {

@@ -54,7 +54,8 @@ export interface Describing {
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 /** Not one of the registry's labels: it is Magnum's flag, for clusters whose template says otherwise. */
 const FLAG = 'registry_enabled';
-const PROXIES = ['http_proxy', 'https_proxy', 'no_proxy'] as const;
+/** What artifacts are made from. */
+const OF_TEMPLATE = ['insecure_registry', 'http_proxy', 'https_proxy', 'no_proxy'] as const;
 
 /** Undefined: nothing that a cluster could name. */
 export function describedTemplate(document: unknown): readonly [uuid: string, DescribedTemplate] | undefined {
@@ -70,7 +71,7 @@ export function describedTemplate(document: unknown): readonly [uuid: string, De
     isEnabled: readBoolean(given['registry_enabled']) ?? false,
     coe: COES.find((each) => each === given['coe']),
     apiServerPort: typeof port === 'number' ? port : undefined,
-    values: Object.fromEntries(PROXIES.map((name) => [name, field(name) as string | undefined ?? null])), // fields of text
+    values: Object.fromEntries(OF_TEMPLATE.map((name) => [name, field(name) as string | undefined ?? null])), // fields of text
   }];
 }
 

@@ -18,7 +18,7 @@ import { madeName } from './made-name.ts';
 import { mustChange, mustOwn, type Access } from './policy.ts';
 import { ApiProblem, fieldProblem, shown } from './problem.ts';
 import { patched, readBody, type Patchable, type Values } from './resource.ts';
-import { valuesOf, type Document, type TemplateRow } from './templates.ts';
+import { apiServerPort, valuesOf, type Document, type TemplateRow } from './templates.ts';
 
 export interface ClustersDeps {
   readonly database: ClusterDatabase;
@@ -156,7 +156,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
         const parent = valuesOf(from);
         const parentLabels = parent['labels'] as Labels; // the field's type reads labels
         const labels = labelsOf(given, parentLabels);
-        const settings = registrySettings(labels, config, portOf(parent));
+        const settings = registrySettings(labels, config, apiServerPort(parent));
         const has = from.registry_enabled === 1;
         if (has) mustBeAllowed(settings, access);
         const { caller } = access;
@@ -217,7 +217,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
         if (to.coe !== row.coe) throw new ApiProblem('invalid', `Cannot upgrade a cluster of ${row.coe} to a template of ${to.coe}.`);
         const parent = valuesOf(to);
         const labels = parent['labels'] as Labels; // the field's type reads labels
-        const settings = registrySettings(labels, config, portOf(parent));
+        const settings = registrySettings(labels, config, apiServerPort(parent));
         const has = to.registry_enabled === 1;
         if (has) mustBeAllowed(settings, access);
         const isWork = has || row.registry_enabled === 1;
@@ -280,11 +280,6 @@ function labelsOf(given: Values, parent: Labels): Labels {
   const own = given['labels'] as Labels | null; // the field's type reads labels
   if (own === null) return parent;
   return given['merge_labels'] === true ? { ...parent, ...own } : own;
-}
-
-function portOf(template: Values): number | undefined {
-  const port = template['apiserver_port'];
-  return typeof port === 'number' ? port : undefined;
 }
 
 /** @throws ApiProblem */

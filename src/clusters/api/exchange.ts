@@ -43,6 +43,8 @@ export class Exchange {
     const own = base !== '' && (path === base || path.startsWith(`${base}/`)) ? path.slice(base.length) : path;
     this.path = own.split('/').filter((part) => part !== '').map(decoded);
     this.query = new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1));
+    // PostgreSQL has no text with one, and fails.
+    if ([...this.path, ...[...this.query].flat()].some((text) => text.includes('\0'))) throw new ApiProblem('invalid', 'The URL has a NUL character in it');
   }
 
   get method(): string {

@@ -41,6 +41,7 @@ export function text({ min = 1, max = MAX_TEXT, pattern, expected }: { readonly 
     words: expected ?? `text of ${min} to ${max} characters`,
     read(value) {
       if (typeof value !== 'string') return { problem: 'Value should be a text.' };
+      if (value.includes('\0')) return { problem: 'Value should have no NUL character.' }; // PostgreSQL has no such text
       if (value.length < min) return { problem: `Value should have a minimum character requirement of ${min}` };
       if (value.length > max) return { problem: `Value should have a maximum character requirement of ${max}` };
       if (pattern !== undefined && !pattern.test(value)) return { problem: `Value should match the pattern ${pattern.source}` };

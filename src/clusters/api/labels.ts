@@ -44,7 +44,7 @@ const PREFIX = 'registry_';
 const NAMES: ReadonlySet<string> = new Set(LABELS.map(({ name }) => name));
 
 /**
- * @param apiServerPort of the cluster, which the registry cannot have
+ * @param apiServerPort of a cluster with a registry, which that cannot have
  * @throws ApiProblem naming the label
  */
 export function registrySettings(labels: Labels, { defaults, allowPrivateUpstreams }: LabelRules, apiServerPort?: number): RegistrySettings {
@@ -54,7 +54,7 @@ export function registrySettings(labels: Labels, { defaults, allowPrivateUpstrea
   const fallback = word(labels, 'registry_fallback', FALLBACKS);
   if (fallback === 'upstream' && policy !== 'proxy') throw labelProblem('registry_fallback', fallback, `expected none: clients would go past registry_policy ${policy} while a node's registry is away`);
   return {
-    port: port(labels, apiServerPort) ?? defaults.port,
+    port: port(labels, defaults.port, apiServerPort),
     policy,
     upstreams: upstreams(labels, allowPrivateUpstreams) ?? defaults.upstreams,
     fallback: policy === 'proxy' ? (fallback ?? defaults.fallback ?? 'upstream') : 'none',
@@ -82,9 +82,8 @@ function word<const Word extends string>(labels: Labels, name: string, words: re
   return found;
 }
 
-function port(labels: Labels, apiServerPort: number | undefined): number | undefined {
-  const { registry_port: value } = labels;
-  if (value === undefined) return undefined;
+function port(labels: Labels, fallback: number, apiServerPort: number | undefined): number {
+  const { registry_port: value = String(fallback) } = labels;
   const number = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
   if (!(number >= FIRST_FREE_PORT && number <= LAST_PORT)) throw labelProblem('registry_port', value, `expected a port from ${FIRST_FREE_PORT} to ${LAST_PORT}`);
   const taken = number === apiServerPort ? 'the API of Kubernetes (apiserver_port)' : TAKEN_PORTS.get(number);

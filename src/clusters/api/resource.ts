@@ -93,8 +93,10 @@ function apply(document: Record<string, unknown>, { op, path, value }: Operation
     return;
   }
   if (name !== 'labels' || deeper.length > 0) throw new ApiProblem('invalid', `Couldn't apply patch: ${spelled} is no path of this resource`);
-  const { [key]: held, ...others } = (document['labels'] ?? {}) as Readonly<Record<string, unknown>>; // readValues made it, or an operation before
-  if (op !== 'add' && held === undefined) throw new ApiProblem('invalid', `Couldn't apply patch: there is no label ${shown(key)}`);
+  const held = document['labels'] ?? {};
+  if (typeof held !== 'object' || Array.isArray(held)) return; // what an operation before put there is refused as a whole
+  const { [key]: _, ...others } = held as Readonly<Record<string, unknown>>; // an object, and no list
+  if (op !== 'add' && !Object.hasOwn(held, key)) throw new ApiProblem('invalid', `Couldn't apply patch: there is no label ${shown(key)}`);
   document['labels'] = op === 'remove' ? others : { ...others, [key]: value };
 }
 

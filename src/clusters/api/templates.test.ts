@@ -53,6 +53,28 @@ describe('a template', () => {
     expect((await service.call(mine, 'GET', `${TEMPLATES}/${uuid}`)).status).toBe(200);
   });
 
+  test('with a registry has another port than the API of its Kubernetes, also where none is asked for', async () => {
+    expect(await service.call(mine, 'POST', TEMPLATES, { json: { ...LEAST, registry_enabled: true, apiserver_port: 5000 } })).toMatchObject({ status: 400, detail: "Invalid label registry_port, '5000': expected another port: this is that of the API of Kubernetes (apiserver_port)" });
+    const { uuid } = await made(mine, { apiserver_port: 5000 });
+    const patch = [{ op: 'replace', path: '/registry_enabled', value: true }];
+    expect((await service.call(mine, 'PATCH', `${TEMPLATES}/${uuid}`, { json: patch })).status).toBe(400);
+    expect((await service.call(mine, 'PATCH', `${TEMPLATES}/${uuid}`, { json: [...patch, { op: 'add', path: '/labels/registry_port', value: '5001' }] })).status).toBe(200);
+  });
+
+  // PostgreSQL fails over it.
+  test.each<[string, string, object | undefined]>([['POST', '', { ...LEAST, name: 'a\0b' }], ['GET', '/a%00b', undefined], ['GET', '?name=a%00b', undefined]])('with a NUL is none: %s %s', async (method, path, json) => {
+    expect(await service.call(mine, method, `${TEMPLATES}${path}`, { json })).toMatchObject({ status: 400, detail: expect.stringContaining('NUL') as string });
+  });
+
+  test.each<[string, readonly object[]]>([
+    ['removes a label that every object has', [{ op: 'remove', path: '/labels/constructor' }]],
+    ['makes labels of a text', [{ op: 'replace', path: '/labels', value: 'text' }, { op: 'add', path: '/labels/a', value: 'b' }]],
+    ['is deeper than any', [{ op: 'replace', path: '/labels', value: JSON.parse(`${'['.repeat(4_000)}${']'.repeat(4_000)}`) as unknown }]],
+  ])('a patch that %s: 400', async (_, json) => {
+    const { uuid } = await made(mine, {});
+    expect((await service.call(mine, 'PATCH', `${TEMPLATES}/${uuid}`, { json })).status).toBe(400);
+  });
+
   test.each(['true', 'True', '1', 'on', 'yes', true])('takes registry_enabled %j as true', async (registry_enabled) => {
     expect((await made(mine, { registry_enabled }))['registry_enabled']).toBe(true);
   });

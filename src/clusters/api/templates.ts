@@ -102,8 +102,7 @@ export function createTemplates({ database, config, random, mustBePossible }: Te
   }
 
   function check(values: Values, access: Access): void {
-    const port = values['apiserver_port'];
-    const settings = registrySettings(values['labels'] as Labels, config, typeof port === 'number' ? port : undefined); // the field's type reads labels
+    const settings = registrySettings(values['labels'] as Labels, config, apiServerPort(values)); // the field's type reads labels
     if (values['registry_enabled'] === true) mustBePossible(settings, access);
   }
 
@@ -175,6 +174,12 @@ export function createTemplates({ database, config, random, mustBePossible }: Te
       links: resourceLinks(config.publicUrl, resource, row.uuid),
     }),
   };
+}
+
+/** Where there is a registry that cannot have it. */
+export function apiServerPort(template: Values): number | undefined {
+  const port = template['apiserver_port'];
+  return template['registry_enabled'] === true && typeof port === 'number' ? port : undefined;
 }
 
 function referenced({ uuid }: TemplateRow): ApiProblem {

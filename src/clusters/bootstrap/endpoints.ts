@@ -7,6 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { BOOTSTRAP_PATH, parseBootstrapRequest, parseRenewRequest, WireError, type BootstrapAnswer, type RenewAnswer } from '../../bootstrap-wire.ts';
 import type { Bootstrap } from './bootstrap.ts';
 import { BootstrapRefusal } from './refusal.ts';
+import { hashOf } from './words.ts';
 
 export interface NodeRequest {
   /** The body, as UTF-8. */
@@ -34,35 +35,52 @@ const RENEW = /^\/v1\/nodes\/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 const WRONG = 300;
 const WINDOW_MS = 60_000;
 const NETWORKS = 10_000;
+/** Tokens and keys that were refused are so for ever. A node with an old token comes every few seconds, and must not use up the patience with its network. */
+const REFUSED = 10_000;
 
 export function nodeEndpoints({ bootstrap, nowMs }: NodeEndpointsDeps): NodeEndpoints {
-  const wrong = new LRUCache<string, { count: number; readonly sinceMs: number }>({ max: NETWORKS });
+  const wrong = new LRUCache<string, { readonly count: number; readonly sinceMs: number }>({ max: NETWORKS });
 
-  const bounded = async <T>(address: string, ask: () => Promise<T>): Promise<T> => {
-    const network = networkOf(address);
+  const refused = new LRUCache<string, BootstrapRefusal>({ max: REFUSED });
+
+  const countOf = (network: string): { readonly count: number; readonly sinceMs: number } => {
     const now = nowMs();
     const found = wrong.get(network);
-    const counted = found !== undefined && now - found.sinceMs < WINDOW_MS ? found : { count: 0, sinceMs: now };
+    return found !== undefined && now - found.sinceMs < WINDOW_MS ? found : { count: 0, sinceMs: now };
+  };
+
+  /** @param shown the token or key, and whose it is said to be */
+  const bounded = async <T>(address: string, shown: string, ask: () => Promise<T>): Promise<T> => {
+    const hash = hashOf(shown);
+    const before = refused.get(hash);
+    if (before !== undefined) throw before;
+    const network = networkOf(address);
+    const now = nowMs();
+    const counted = countOf(network);
     if (counted.count >= WRONG) throw new BootstrapRefusal(429, 'too many wrong tokens or keys from this network', Math.ceil((counted.sinceMs + WINDOW_MS - now) / 1000));
     try {
       return await ask();
     } catch (error) {
-      if (error instanceof WireError) throw new BootstrapRefusal(400, error.message);
       if (error instanceof BootstrapRefusal && error.status === 401) {
-        counted.count++;
-        wrong.set(network, counted);
+        refused.set(hash, error);
+        // Others may have been wrong meanwhile.
+        const { count, sinceMs } = countOf(network);
+        wrong.set(network, { count: count + 1, sinceMs });
       }
       throw error;
     }
   };
 
-  const exchange: NodeEndpoint = ({ text, address }) => bounded(address, async () => await bootstrap.exchange(parseBootstrapRequest(text)));
-  const renew = (id: string): NodeEndpoint => ({ text, authorization, address }) =>
-    bounded(address, async () => {
-      const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-      if (key === undefined) throw new BootstrapRefusal(401, 'expected the key of the node, as Authorization: Bearer');
-      return await bootstrap.renew(id, key, parseRenewRequest(text));
-    });
+  const exchange: NodeEndpoint = async ({ text, address }) => {
+    const request = read(() => parseBootstrapRequest(text));
+    return await bounded(address, request.token, async () => await bootstrap.exchange(request));
+  };
+  const renew = (id: string): NodeEndpoint => async ({ text, authorization, address }) => {
+    const request = read(() => parseRenewRequest(text));
+    const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+    if (key === undefined) throw new BootstrapRefusal(401, 'expected the key of the node, as Authorization: Bearer');
+    return await bounded(address, `${id} ${key}`, async () => await bootstrap.renew(id, key, request));
+  };
 
   return {
     find(path) {
@@ -71,6 +89,16 @@ export function nodeEndpoints({ bootstrap, nowMs }: NodeEndpointsDeps): NodeEndp
       return id === undefined ? undefined : renew(id);
     },
   };
+}
+
+/** @throws BootstrapRefusal */
+function read<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof WireError) throw new BootstrapRefusal(400, error.message);
+    throw error;
+  }
 }
 
 /** Whoever has one IPv6 address has 2^64 of them. */
