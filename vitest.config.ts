@@ -1,9 +1,12 @@
 /**
- * `unit`: tests beside the code and those in test/ that need no program but ours. `stores`: those that need a real object
- * store, which one set-up starts for all of them. `e2e`: real clients and registries, which share ports, mounts and
- * patience: one file after another.
+ * `unit`: tests beside the code and those in test/ that need no program but ours. `stores`: parts of it over a real object
+ * store, which one set-up starts for all of them; `stores-e2e`: all of it over one. `e2e`: real clients and registries,
+ * which share ports, mounts and patience: one file after another.
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
+
+/** Several Pythons on the same two cores: one of them that is late, once, proves nothing. */
+const OVER_STORES = { globalSetup: ['test/services/stores.setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000, retry: 1 };
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -21,13 +24,15 @@ const config: ViteUserConfig = defineConfig({
       {
         test: {
           name: 'stores',
-          include: ['src/**/*.store.test.ts', 'test/stores/**/*.test.ts'],
-          globalSetup: ['test/services/stores.setup.ts'],
-          fileParallelism: false,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-          // Several Pythons on the same two cores: one of them that is late, once, proves nothing.
-          retry: 1,
+          include: ['src/**/*.store.test.ts'],
+          ...OVER_STORES,
+        },
+      },
+      {
+        test: {
+          name: 'stores-e2e',
+          include: ['test/stores/**/*.test.ts'],
+          ...OVER_STORES,
         },
       },
       {

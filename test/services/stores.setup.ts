@@ -1,4 +1,4 @@
-/** Set-up of the vitest project `stores`: one Keystone and Swift for all its files, which `inject('openstack')` gives, and one radosgw where it is asked for. */
+/** Set-up of the vitest projects `stores` and `stores-e2e`: one Keystone and Swift for all its files, which `inject('openstack')` gives, and one radosgw where it is asked for. */
 import type { TestProject } from 'vitest/node';
 import { startOpenStack, type OpenStackSettings } from './openstack.ts';
 import { radosgwOnDemand } from './shared-radosgw.ts';
