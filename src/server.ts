@@ -184,7 +184,7 @@ async function start(config: Config, deps: ServerDeps, closing: (() => Promise<v
 
   if (config.clusters !== undefined) {
     const { drainMs } = config.limits;
-    const open = await openClusters(config.clusters, { timers, nowMs, log, trusted, warn });
+    const open = await openClusters(config.clusters, { timers, nowMs, log, metrics, trusted, warn });
     closing.push(() => open.close(drainMs));
     addresses.push(...open.addresses);
   }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Secret, type ClustersConfig } from '../config/config.ts';
 import { systemTimers } from '../workers/timers.ts';
+import type { Ended } from './api/handler.ts';
 import { openDatabase, type ClusterDatabase } from './database/database.ts';
 import { startClusters } from './service.ts';
 
@@ -101,6 +102,8 @@ export interface TestService {
   readonly config: ClustersConfig;
   /** What was logged: events with fields, as JSON. */
   readonly logged: string[];
+  /** Requests that ended. */
+  readonly ended: readonly Ended[];
   /** How often the lifecycle was told that there is work; it does none, a test says what became of it. */
   readonly woken: { readonly count: number };
   /** The database, beside the service. */
@@ -124,6 +127,7 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
   const folder = await mkdtemp(join(tmpdir(), 'umbra-clusters-'));
   const keystone = await fakeKeystone();
   const logged: string[] = [];
+  const ended: Ended[] = [];
   const woken = { count: 0 };
   const note = (fields: object, event: string): void => void logged.push(`${event} ${JSON.stringify(fields)} ${String((fields as { error?: Error }).error?.stack)}`);
   const config: ClustersConfig = {
@@ -143,11 +147,11 @@ export async function testService(change: Partial<ClustersConfig> = {}, { nowMs 
     ...change,
   };
   const database = await openDatabase({ url: config.database.reveal(), timers: systemTimers, nowMs });
-  const service = await startClusters(config, { timers: systemTimers, nowMs, elapsedMs: () => performance.now(), random: Math.random, log: { info: note, warn: note, error: note }, ended: () => undefined, version: VERSION, programs: '', clientOf: () => '127.0.0.1', startLifecycle: () => ({ wake: () => void woken.count++, close: async () => undefined }) });
+  const service = await startClusters(config, { timers: systemTimers, nowMs, elapsedMs: () => performance.now(), random: Math.random, log: { info: note, warn: note, error: note }, ended: (facts) => void ended.push(facts), version: VERSION, programs: '', clientOf: () => '127.0.0.1', startLifecycle: () => ({ wake: () => void woken.count++, close: async () => undefined }) });
   const server = createServer((request, response) => service.handle(request, response, false));
   const origin = await listening(server);
   return {
-    origin, keystone, config, logged, woken, database,
+    origin, keystone, config, logged, ended, woken, database,
     async call(token, method, path, { json, version, headers = {}, body = json === undefined ? undefined : JSON.stringify(json) } = {}) {
       const answer = await fetch(`${origin}${path}`, {
         method,

@@ -12,6 +12,21 @@ export interface Answer {
   readonly raw?: { readonly type: string; readonly bytes: Buffer } | undefined;
 }
 
+/** Facts gathered on the way, for the request's log line and metrics. */
+export interface Report {
+  /** One of the service's own names for its paths. */
+  route: string;
+  /** Id. */
+  user: string | undefined;
+  /** Body bytes given and taken. */
+  bytesOut: number;
+  bytesIn: number;
+}
+
+export function emptyReport(): Report {
+  return { route: 'unknown', user: undefined, bytesOut: 0, bytesIn: 0 };
+}
+
 /** The client is gone, nobody is answered. */
 export class ClientLeft extends Error {
   override readonly name = 'ClientLeft';
@@ -28,14 +43,16 @@ export class Exchange {
   readonly path: readonly string[];
   readonly query: URLSearchParams;
   readonly requestId: string;
+  readonly report: Report;
   #expectsContinue: boolean;
   #common: readonly string[] = [];
 
   /** @param base path under which the service is known, without a slash at the end. @throws ApiProblem where the path makes no sense */
-  constructor(req: IncomingMessage, res: ServerResponse, { requestId, base, expectsContinue }: { readonly requestId: string; readonly base: string; readonly expectsContinue: boolean }) {
+  constructor(req: IncomingMessage, res: ServerResponse, { requestId, report = emptyReport(), base, expectsContinue }: { readonly requestId: string; readonly report?: Report; readonly base: string; readonly expectsContinue: boolean }) {
     this.req = req;
     this.res = res;
     this.requestId = requestId;
+    this.report = report;
     this.#expectsContinue = expectsContinue;
     const target = (req.url ?? '/').replace(/^https?:\/\/[^/?#]*/i, '');
     const mark = target.indexOf('?');
@@ -73,6 +90,7 @@ export class Exchange {
     try {
       for await (const chunk of this.req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         length += chunk.length;
+        this.report.bytesIn += chunk.length;
         if (length > maxBytes) throw tooLarge();
         chunks.push(chunk);
       }
@@ -97,21 +115,17 @@ export class Exchange {
     }
   }
 
-  /** @returns bytes of the body */
-  send({ status, headers = [], body, raw }: Answer): number {
+  send({ status, headers = [], body, raw }: Answer): void {
     const bytes = raw?.bytes ?? (body === undefined ? undefined : Buffer.from(JSON.stringify(body)));
     const all = [...this.#common, 'X-OpenStack-Request-Id', this.requestId, ...headers];
     if (bytes === undefined) {
       this.res.writeHead(status, status === 204 ? all : [...all, 'Content-Length', '0']).end();
-      return 0;
+      return;
     }
     this.res.writeHead(status, [...all, 'Content-Type', raw?.type ?? 'application/json', 'Content-Length', String(bytes.length)]);
-    if (this.method === 'HEAD') {
-      this.res.end();
-      return 0;
-    }
+    if (this.method === 'HEAD') return void this.res.end();
     this.res.end(bytes);
-    return bytes.length;
+    this.report.bytesOut += bytes.length;
   }
 }
 

@@ -142,6 +142,19 @@ describe('an answer', () => {
   });
 });
 
+test.each<[string, string, string | undefined, object]>([
+  ['GET', '/', undefined, { route: 'discovery', status: 200, bytesIn: 0, user: undefined }],
+  ['GET', '/v1/', undefined, { route: 'discovery', status: 200 }],
+  ['POST', LIST, '{"coe":"nothing"}', { route: 'clustertemplates', status: 400, bytesIn: 17, user: 'u1' }],
+  ['POST', '/v1/bootstrap', '{}', { route: 'bootstrap', status: 400, bytesIn: 2 }],
+  ['GET', '/v1/program/0', undefined, { route: 'program', status: 404 }],
+  ['GET', '/v1/made-up', undefined, { route: 'unknown', status: 404 }],
+])('%s %s is counted as what it is, with its bytes', async (method, path, body, facts) => {
+  const before = service.ended.length;
+  const { text } = await service.call(service.keystone.token(), method, path, body === undefined ? {} : { body });
+  await expect.poll(() => service.ended.slice(before)).toMatchObject([{ ...facts, bytesOut: Buffer.byteLength(text), cut: false }]);
+});
+
 test('below a path, with links that have it', async () => {
   const below = await testService({ publicUrl: 'https://cloud.example.org/container-infra' });
   try {

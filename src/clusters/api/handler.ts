@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ClustersConfig } from '../../config/config.ts';
 import { KeystoneAway, type Tokens } from '../keystone/tokens.ts';
 import { rootDocument, v1Document } from './discovery.ts';
-import { ClientLeft, Exchange, type Answer } from './exchange.ts';
+import { ClientLeft, emptyReport, Exchange, type Answer, type Report } from './exchange.ts';
 import { accessOf, type Access } from './policy.ts';
 import { ApiProblem, problemBody } from './problem.ts';
 import { LAST_BAYS, isBefore, VERSION_RANGE, requestedVersion, versionHeaders, type Version } from './versions.ts';
@@ -37,27 +37,19 @@ export interface HandlerDeps {
   readonly failed: (error: unknown, requestId: string) => void;
 }
 
-export interface Ended {
+export interface Ended extends Readonly<Report> {
   readonly req: IncomingMessage;
   readonly status: number;
   readonly ms: number;
   readonly cut: boolean;
-  /** Body bytes given. */
-  readonly bytesOut: number;
-  /** Id. */
-  readonly user: string | undefined;
 }
 
 export type Handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => void;
 
-interface Facts {
-  user: string | undefined;
-  bytesOut: number;
-}
-
 /** Resources that Magnum took away (1.11). */
 const OLD: ReadonlySet<string> = new Set(['bays', 'baymodels']);
 const V1 = 'v1';
+const DISCOVERY = 'discovery';
 
 export function createHandler(deps: HandlerDeps): Handle {
   const { config, elapsedMs, ended, failed } = deps;
@@ -65,14 +57,14 @@ export function createHandler(deps: HandlerDeps): Handle {
   return (req, res, expectsContinue) => {
     const startedMs = elapsedMs();
     const requestId = `req-${randomUUID()}`;
-    const who: Facts = { user: undefined, bytesOut: 0 };
-    res.once('close', () => ended({ req, status: res.statusCode, ms: elapsedMs() - startedMs, cut: !res.writableFinished, bytesOut: who.bytesOut, user: who.user }));
+    const report = emptyReport();
+    res.once('close', () => ended({ req, status: res.statusCode, ms: elapsedMs() - startedMs, cut: !res.writableFinished, ...report }));
     void (async () => {
       let x: Exchange | undefined;
       try {
-        x = new Exchange(req, res, { requestId, base, expectsContinue });
-        const answer = await answered(x, deps, who);
-        if (answer !== 'answered') who.bytesOut = x.send(answer);
+        x = new Exchange(req, res, { requestId, report, base, expectsContinue });
+        const answer = await answered(x, deps);
+        if (answer !== 'answered') x.send(answer);
       } catch (error) {
         if (error instanceof ClientLeft) return void res.destroy();
         const problem = problemOf(error, config.keystone.url);
@@ -82,18 +74,24 @@ export function createHandler(deps: HandlerDeps): Handle {
         const close = req.complete ? [] : ['Connection', 'close'];
         const body = problemBody(problem, requestId);
         if (x === undefined) res.writeHead(problem.status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
-        else who.bytesOut = x.send({ status: problem.status, headers: [...problem.headers, ...close], body });
+        else x.send({ status: problem.status, headers: [...problem.headers, ...close], body });
       }
     })();
   };
 }
 
-async function answered(x: Exchange, deps: HandlerDeps, who: Facts): Promise<Answer | 'answered'> {
+async function answered(x: Exchange, deps: HandlerDeps): Promise<Answer | 'answered'> {
   const { config, tokens, resources, open, isNode } = deps;
   const [first, ...below] = x.path;
-  if (first === undefined) return reading(x, rootDocument(config.publicUrl));
+  const { report } = x;
+  if (first === undefined) {
+    report.route = DISCOVERY;
+    return reading(x, rootDocument(config.publicUrl));
+  }
   // Magnum answers below its default version where none is in the path.
   const [name, ...rest] = first === V1 ? below : x.path;
+  if (name === undefined) report.route = DISCOVERY;
+  else if (Object.hasOwn(open, name) || Object.hasOwn(resources, name)) report.route = name;
   const own = name !== undefined && Object.hasOwn(open, name) ? open[name] : undefined;
   if (own !== undefined) {
     const answer = await own(x, rest);
@@ -104,7 +102,7 @@ async function answered(x: Exchange, deps: HandlerDeps, who: Facts): Promise<Ans
   x.also(versionHeaders(version));
   if (name === undefined) return reading(x, v1Document(config.publicUrl));
   const access = await accessTo(x, deps);
-  who.user = access.caller.userId;
+  report.user = access.caller.userId;
   if (await isNode(access)) throw new ApiProblem('forbidden', 'Credentials of nodes open their container and nothing else.');
   const resource = Object.hasOwn(resources, name) && !(OLD.has(name) && isBefore(LAST_BAYS, version)) ? resources[name] : undefined;
   const answer = await resource?.({ x, access, version, rest });

@@ -90,6 +90,7 @@ export function createPrograms(folder: string): Programs {
     const checking = new Transform({
       transform(chunk: Buffer, _, done) {
         hash.update(chunk);
+        x.report.bytesOut += chunk.length;
         left -= chunk.length;
         if (left > 0) done(null, chunk);
         else done(left === 0 && hash.digest('hex') === sha256 ? null : changed(), chunk);
