@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -46,6 +46,14 @@ test('all of them go into a folder, for nobody else to read', async () => {
   expect([code, names.length]).toEqual([0, 2 * FORMATS.length]);
   expect(stdout.toString().trim().split('\n').toSorted()).toEqual(names.map((name) => `all/${name}`).toSorted());
   for (const name of names) expect(statSync(join(cwd, 'all', name)).mode & 0o777).toBe(0o600);
+});
+
+test('a file that somebody put in the way is not written through', async () => {
+  mkdirSync(join(cwd, 'shared'));
+  writeFileSync(join(cwd, 'theirs'), '', { mode: 0o644 });
+  symlinkSync(join(cwd, 'theirs'), join(cwd, 'shared/worker.tar.new'));
+  expect((await umbra('-f', 'cluster.yaml', '--role', 'worker', '--format', 'tar', '-o', 'shared')).code).toBe(0);
+  expect([readFileSync(join(cwd, 'theirs'), 'utf8'), lstatSync(join(cwd, 'shared/worker.tar')).mode & 0o777]).toEqual(['', 0o600]);
 });
 
 test('a credential in clear is warned of, on stderr', async () => {

@@ -1,5 +1,5 @@
 /** `umbra cluster …`: what is done with clusters whose nodes have registries. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve as resolvePath } from 'node:path';
 import { loadCluster, nodeOf } from '../../clusters/render/cluster-file.ts';
 import { FORMATS, problemOf, render, warningsOf } from '../../clusters/render/render.ts';
@@ -46,7 +46,9 @@ function write(artefacts: readonly Artefact[], folder: string, world: World): vo
   mkdirSync(at, { recursive: true });
   for (const { fileName, body } of artefacts) {
     const path = join(at, fileName);
-    writeFileSync(`${path}.new`, body, { mode: 0o600 });
+    // One that is there may be read by others, or lead elsewhere.
+    rmSync(`${path}.new`, { force: true });
+    writeFileSync(`${path}.new`, body, { flag: 'wx', mode: 0o600 });
     renameSync(`${path}.new`, path);
     world.output.result(join(folder, fileName));
   }
