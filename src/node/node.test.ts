@@ -105,9 +105,12 @@ describe('the first start', () => {
     await expect(start()).rejects.toThrow(message);
   });
 
-  test('needs no token where only the credential was lost', async () => {
+  test.each([
+    ['lost', async () => await rm(join(folder, 'state', 'credential.json'))],
+    ['cut short by the disk', async () => await writeFile(join(folder, 'state', 'credential.json'), '{"url": "https://')],
+  ])('needs no token where only the credential was %s', async (_, spoil) => {
     await (await start()).close();
-    await rm(join(folder, 'state', 'credential.json'));
+    await spoil();
     await rm(join(folder, 'token'));
     await start();
     expect(service.exchanges).toHaveLength(1);

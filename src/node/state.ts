@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Credential, PushUser } from '../bootstrap-wire.ts';
+import { parseCredential, type Credential, type PushUser } from '../bootstrap-wire.ts';
 
 export interface NodeIdentity {
   readonly id: string;
@@ -22,6 +22,7 @@ export interface NodeState {
   readonly folder: string;
   /** Undefined: there is none, or none that can be used. */
   identity(): Promise<NodeIdentity | undefined>;
+  /** Whether there is one that can be used: what a bad disk made of it is got anew. */
   hasCredential(): Promise<boolean>;
   /** Makes the folder, and a file of those who may push that is empty. @throws Error naming it */
   prepare(): Promise<void>;
@@ -44,7 +45,7 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
     async identity() {
       return identityOf(await readFile(identityFile, 'utf8').catch(() => ''));
     },
-    hasCredential: async () => await isThere(credentialFile),
+    hasCredential: async () => isCredential(await readFile(credentialFile, 'utf8').catch(() => '')),
     async prepare() {
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -68,6 +69,15 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
 
 function json(value: object): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function isCredential(text: string): boolean {
+  try {
+    parseCredential(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function isThere(path: string): Promise<boolean> {
