@@ -103,6 +103,18 @@ export function connection({ settings, timers, random, expected = 'Keystone or S
   };
 }
 
+/** What was answered, of which nothing goes into a message: it may be a secret. @throws CloudError where it is no JSON, as of a proxy between */
+export function jsonOf(what: string, text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value !== 'object' || value === null) throw new CloudError('retryable', `${what}: the answer is not that of Keystone or Swift`);
+  return value;
+}
+
 function refusal(call: Call, answer: WireAnswer): CloudError {
   const { status } = answer;
   const said = hidden(call, saidBy(answer, call.token));

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { WireAnswer } from '../../openstack/wire.ts';
 import { CloudError } from './cloud-error.ts';
-import type { Call, Connection } from './connection.ts';
+import { jsonOf, type Call, type Connection } from './connection.ts';
 
 /** Where and as whom. */
 export interface Place {
@@ -53,7 +53,7 @@ export function containers(connection: Connection): Containers {
   async function empty(place: Place, name: string, names: readonly string[], signal: AbortSignal): Promise<void> {
     const text = names.map((object) => `/${encodeURIComponent(name)}/${object.split('/').map(encodeURIComponent).join('/')}`).join('\n');
     const answer = await call(place, `remove what is in container ${name}`, 'POST', `${place.url}?bulk-delete`, [200, 202, 204, 404, 405, 412], signal, { text, headers: { 'content-type': 'text/plain' } });
-    const { Errors: errors } = answer.status === 200 ? (JSON.parse(answer.text) as { readonly Errors?: readonly unknown[] }) : { Errors: undefined }; // Swift's answer
+    const { Errors: errors } = answer.status === 200 ? (jsonOf(`remove what is in container ${name}`, answer.text) as { readonly Errors?: readonly unknown[] }) : { Errors: undefined }; // Swift's answer
     if (errors?.length === 0) return;
     // Without the bulk middleware, or where it says that some were left: one by one.
     for (const object of names) {
@@ -85,7 +85,7 @@ export function containers(connection: Connection): Containers {
       for (let turn = 1; turn <= TURNS; turn++) {
         const { status, text } = await call(place, `list container ${name}`, 'GET', `${urlOf(place, name)}?format=json&limit=${PAGE}`, [200, 204, 404], signal);
         if (status === 404) return;
-        const names = status === 204 ? [] : (JSON.parse(text) as readonly { readonly name: string }[]).map((row) => row.name); // Swift's listing
+        const names = status === 204 ? [] : (jsonOf(`list container ${name}`, text) as readonly { readonly name: string }[]).map((row) => row.name); // Swift's listing
         if (names.length > 0) await empty(place, name, names, signal);
         else if ((await call(place, `remove container ${name}`, 'DELETE', urlOf(place, name), [204, 404, 409], signal)).status !== 409) return;
         // 409: written to meanwhile, or the listing lags; the next attempt tells.

@@ -2,7 +2,7 @@
 import { identityUrl, unscopedToken } from '../../openstack/identity.ts';
 import type { Secret } from '../../config/config.ts';
 import { CloudError, cloudFailure, isCloudError } from './cloud-error.ts';
-import type { Connection } from './connection.ts';
+import { jsonOf, type Connection } from './connection.ts';
 import type { CloudSettings } from './settings.ts';
 
 export interface TrustAsk {
@@ -42,7 +42,7 @@ type Row = Readonly<Record<string, unknown>>;
 export function delegations({ settings, connection }: { readonly settings: CloudSettings; readonly connection: Connection }): Delegations {
   const base = identityUrl(settings.url);
   const rowsOf = (text: string, key: string): readonly Row[] => {
-    const { [key]: rows } = JSON.parse(text) as Row; // Keystone's answer
+    const { [key]: rows } = jsonOf(`look for ${key}`, text) as Row; // Keystone's answer
     return Array.isArray(rows) ? (rows as readonly Row[]) : [];
   };
 
@@ -75,7 +75,7 @@ export function delegations({ settings, connection }: { readonly settings: Cloud
           404: `there is no role ${named}, or whoever asked lacks it in project ${projectId}`,
         },
       }, signal);
-      const { trust: made } = JSON.parse(text) as { readonly trust?: Row }; // Keystone's answer
+      const { trust: made } = jsonOf('make a trust', text) as { readonly trust?: Row }; // Keystone's answer
       if (made === undefined) throw new CloudError('permanent', 'make a trust: Keystone answered none');
       return String(made['id']);
     },
@@ -102,7 +102,7 @@ export function delegations({ settings, connection }: { readonly settings: Cloud
       };
       const { status, text } = await connection.call({ what, method: 'POST', url, token, json: { application_credential }, expect: [201, 409], remedies, secrets: [secret.reveal()] }, signal);
       if (status === 201) {
-        const { application_credential: made } = JSON.parse(text) as { readonly application_credential: Row }; // Keystone's answer
+        const { application_credential: made } = jsonOf(what, text) as { readonly application_credential: Row }; // Keystone's answer
         return String(made['id']);
       }
       // Ours, with this secret, of a call whose answer was lost.

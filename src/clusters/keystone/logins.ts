@@ -2,7 +2,7 @@
 import type { Qualified, Reference } from '../../openstack/auth.ts';
 import { domainToken, holderOf, identityUrl, keystoneToken, type Body, type Grant, type TokenHolder } from '../../openstack/identity.ts';
 import { CloudError, cloudFailure, isCloudError } from './cloud-error.ts';
-import type { Connection } from './connection.ts';
+import { jsonOf, type Connection } from './connection.ts';
 import type { CloudSettings } from './settings.ts';
 
 export interface Logins {
@@ -80,7 +80,7 @@ export function logins({ settings, connection, nowMs }: LoginsDeps): Logins {
     async holder(token, signal) {
       try {
         const answer = await connection.call({ what: 'look whose token it is', method: 'GET', url: `${identityUrl(url)}/auth/tokens`, token, headers: { 'x-subject-token': token }, expect: [200] }, signal);
-        const { token: about } = JSON.parse(answer.text) as Body; // Keystone's answer
+        const { token: about } = jsonOf('look whose token it is', answer.text) as Body; // Keystone's answer
         return about === undefined ? undefined : holderOf(about);
       } catch (error) {
         if (isCloudError(error, 401, 403, 404)) return undefined;

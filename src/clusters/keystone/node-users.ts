@@ -3,7 +3,7 @@ import { identityUrl } from '../../openstack/identity.ts';
 import type { Qualified } from '../../openstack/auth.ts';
 import type { Secret } from '../../config/config.ts';
 import { CloudError, isCloudError } from './cloud-error.ts';
-import type { Connection } from './connection.ts';
+import { jsonOf, type Connection } from './connection.ts';
 import { describeReference, queryOf, type Logins } from './logins.ts';
 import type { CloudSettings } from './settings.ts';
 
@@ -51,7 +51,7 @@ export function nodeUsers({ settings, connection, logins }: NodeUsersDeps): Node
   const call = async (what: string, method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, expect: readonly number[], signal: AbortSignal, more: { readonly json?: object; readonly secrets?: readonly string[]; readonly once?: boolean } = {}): Promise<{ readonly status: number; readonly rows: Row }> =>
     await logins.as('admin', async ({ token }) => {
       const { status, text } = await connection.call({ what, method, url: `${base}${path}`, token, expect, remedies, ...more }, signal);
-      return { status, rows: text === '' ? {} : (JSON.parse(text) as Row) }; // Keystone's answer
+      return { status, rows: text === '' ? {} : (jsonOf(what, text) as Row) }; // Keystone's answer
     }, signal);
   const domainId = async (signal: AbortSignal): Promise<string> => {
     const { domain } = await logins.admin(signal);
@@ -100,7 +100,7 @@ export function nodeUsers({ settings, connection, logins }: NodeUsersDeps): Node
       if (who === 'admin' && trusteeDomain === undefined) break;
       try {
         const { status, text } = await logins.as(who, async ({ token }) => await connection.call({ what, method: 'GET', url: `${base}${path}`, token, expect: [200, 404] }, signal), signal);
-        return { status, rows: status === 404 ? {} : (JSON.parse(text) as Row) }; // Keystone's answer
+        return { status, rows: status === 404 ? {} : (jsonOf(what, text) as Row) }; // Keystone's answer
       } catch (error) {
         if (!isCloudError(error, 401, 403)) throw error;
       }
