@@ -26,6 +26,12 @@ export type Fallback = (typeof FALLBACKS)[number];
 export const POLICIES = ['proxy', 'approved', 'local'] as const;
 export type RegistryPolicy = (typeof POLICIES)[number];
 
+/** Of a node's registry: one that no privileges are needed for. */
+export const FIRST_FREE_PORT = 1_024;
+export const LAST_PORT = 65_535;
+/** And whose they are: what nodes or masters have of themselves. */
+export const TAKEN_PORTS: ReadonlyMap<number, string> = new Map([[2379, 'etcd'], [2380, 'etcd'], [6443, 'the API of Kubernetes'], [10250, 'kubelet'], [2376, 'Docker'], [2377, 'Swarm']]);
+
 /** Magnum's, those that a cluster can have here. */
 export type ClusterStatus =
   | 'CREATE_IN_PROGRESS' | 'CREATE_COMPLETE' | 'CREATE_FAILED'

@@ -6,7 +6,7 @@ import { BlockList, isIP } from 'node:net';
 import type { ClusterDefaults } from '../../config/config.ts';
 import { parseSize } from '../../config/quantity.ts';
 import { containerProblem, registryHostProblem } from '../../config/words.ts';
-import { CREDENTIAL_MODES, FALLBACKS, POLICIES, WRITES, type RegistrySettings } from '../words.ts';
+import { CREDENTIAL_MODES, FALLBACKS, FIRST_FREE_PORT, LAST_PORT, POLICIES, TAKEN_PORTS, WRITES, type RegistrySettings } from '../words.ts';
 import { readBoolean, type Labels } from './field.ts';
 import { ApiProblem, shown } from './problem.ts';
 
@@ -21,10 +21,6 @@ interface Label {
   readonly description: string;
 }
 
-const FIRST_FREE_PORT = 1_024;
-const LAST_PORT = 65_535;
-/** Of etcd, kube-apiserver and kubelet, which every node or master has. */
-const TAKEN_PORTS: ReadonlyMap<number, string> = new Map([[2379, 'etcd'], [2380, 'etcd'], [6443, 'the API of Kubernetes'], [10250, 'kubelet'], [2376, 'Docker'], [2377, 'Swarm']]);
 /** The second container is named after the first. */
 const MAX_CONTAINER_BYTES = 256 - '-upstream'.length;
 const MAX_UPSTREAMS = 50;

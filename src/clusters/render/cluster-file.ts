@@ -14,15 +14,11 @@ import { DEFAULT_UPSTREAMS } from '../../config/schema.ts';
 import { accountProblem, containerProblem, openStackUrlProblem, registryHostProblem, userNameProblem } from '../../config/words.ts';
 import { authOf } from '../../openstack/auth-words.ts';
 import type { AuthWords } from '../../openstack/auth-words.ts';
-import { COES, FALLBACKS, POLICIES, UUID, WRITES } from '../words.ts';
+import { COES, FALLBACKS, FIRST_FREE_PORT, LAST_PORT, POLICIES, TAKEN_PORTS, UUID, WRITES } from '../words.ts';
 import type { Coe, Fallback, RegistryPolicy, Role, Write } from '../words.ts';
 import type { NodeLogin, NodeModel, NodeProxies, Tarball } from './node-model.ts';
 
 const MIB = 1024 * 1024;
-const LOWEST_PORT = 1024;
-const HIGHEST_PORT = 65_535;
-/** etcd, the API server and the kubelet. */
-const TAKEN_PORTS: readonly number[] = [2379, 2380, 6443, 10_250];
 
 /** Everything of a node that its role does not say. */
 export type ClusterModel = Omit<NodeModel, 'role'>;
@@ -148,8 +144,8 @@ const CLUSTER: Kind<{
   port: v.optional(
     v.pipe(
       v.number(({ input }) => `expected a number, got ${show(input)}`),
-      v.check((port) => Number.isInteger(port) && port >= LOWEST_PORT && port <= HIGHEST_PORT, ({ input }) => `expected a port from ${LOWEST_PORT} to ${HIGHEST_PORT}, got ${show(input)}`),
-      v.check((port) => !TAKEN_PORTS.includes(port), ({ input }) => `expected a port that is not of Kubernetes itself (${TAKEN_PORTS.join(', ')}), got ${show(input)}`),
+      v.check((port) => Number.isInteger(port) && port >= FIRST_FREE_PORT && port <= LAST_PORT, ({ input }) => `expected a port from ${FIRST_FREE_PORT} to ${LAST_PORT}, got ${show(input)}`),
+      v.check((port) => !TAKEN_PORTS.has(port), ({ input }) => `expected another port: ${show(input)} is that of ${TAKEN_PORTS.get(Number(input)) ?? ''}`),
       v.description('Where the registry listens, on both loopback addresses of a node.'),
     ),
     5000,
