@@ -1,5 +1,9 @@
-/** An instance of the lifecycle as a process of its own, to be killed: what it is comes as JSON on standard input. It says `ready`. */
-import { text } from 'node:stream/consumers';
+/**
+ * An instance of the lifecycle as a process of its own, to be killed. What it is comes as a line of JSON on standard input;
+ * it opens the database, and begins its work when another line comes, so that one can wait for its turn.
+ */
+import { flushCompileCache } from 'node:module';
+import { createInterface } from 'node:readline';
 import { Secret } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { openDatabase } from '../database/database.ts';
@@ -17,8 +21,19 @@ export interface InstanceOptions {
   readonly intervals: Partial<LifecycleIntervals>;
 }
 
-const { database: url, key, cloud, passwords, intervals } = JSON.parse(await text(process.stdin)) as InstanceOptions;
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const line = async (): Promise<string> => {
+  const next = await lines.next();
+  // Whoever would have killed it is gone.
+  if (next.done === true) process.exit(0);
+  return next.value;
+};
+
+const { database: url, key, cloud, passwords, intervals } = JSON.parse(await line()) as InstanceOptions;
 const database = await openDatabase({ url, timers: systemTimers, nowMs: Date.now });
+// Who is killed leaves nothing to whoever comes next, unless it does so before.
+flushCompileCache();
+await line();
 startLifecycle({
   database, secrets: sealedSecrets(database, [new Secret(key)]), timers: systemTimers, nowMs: Date.now, random: Math.random, intervals,
   cloud: {
@@ -26,6 +41,5 @@ startLifecycle({
     service: { ...cloud.service, password: new Secret(passwords.service) },
     trusteeDomain: cloud.trusteeDomain && { ...cloud.trusteeDomain, password: new Secret(passwords.admin) },
   },
-  report: (event) => process.stderr.write(`${JSON.stringify(event)}\n`),
+  report: () => undefined,
 });
-process.stdout.write('ready\n');
