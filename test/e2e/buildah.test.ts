@@ -8,6 +8,7 @@ import { shadowing } from './shadow.contract.ts';
 shadowing({
   client: 'buildah',
   mirrored: ['docker.io', 'quay.io'],
+  isTwin: true, // of podman
   async start({ dir, umbra }) {
     const containers = await Containers.create(join(dir, 'b'), insecure(umbra.host) + mirrors(umbra.host));
     const layout = join(dir, 'layout');

@@ -8,9 +8,10 @@ import { killWhilePushing } from './crash-pushing.ts';
 import { makeImage, pseudoRandom, type Image } from './images.ts';
 import { buildLandscape, tellOnFailure, type Landscape } from './landscape.ts';
 import { RegistryClient } from './registry-client.ts';
+import { SOAK } from '../support/soak.ts';
 
 /** In each of the two configurations. */
-const PUSHING_KILLS = 15;
+const PUSHING_KILLS = SOAK ? 30 : 6;
 const PULLING_KILLS = 4;
 const PUSHERS = 4;
 

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeImage, type Image } from './images.ts';
 import { buildLandscape, tellOnFailure, type Landscape } from './landscape.ts';
+import { SOAK } from '../support/soak.ts';
 import { expectStatus } from './registry-client.ts';
 
 export interface ShadowClient {
@@ -20,6 +21,8 @@ export interface ShadowSuite {
   readonly client: string;
   /** The upstreams whose images it asks Umbra for by configuration, when told the upstream's own reference. */
   readonly mirrored: readonly ('docker.io' | 'quay.io')[];
+  /** It is made of the same code as another client here, which sees every spelling; this one sees the longest and the shortest, and every one in the soak. */
+  readonly isTwin?: boolean;
   start(landscape: Landscape): Promise<ShadowClient>;
 }
 
@@ -37,8 +40,7 @@ export function shadowing(suite: ShadowSuite): void {
     /** Everything that this client may call an image of Docker Hub's, Umbra's host first where it is part of it. */
     const hubSpellings = (name: string): string[] => [
       `${landscape.umbra.host}/docker.io/library/${name}`,
-      `${landscape.umbra.host}/docker.io/${name}`,
-      `${landscape.umbra.host}/library/${name}`,
+      ...(suite.isTwin === true && !SOAK ? [] : [`${landscape.umbra.host}/docker.io/${name}`, `${landscape.umbra.host}/library/${name}`]),
       `${landscape.umbra.host}/${name}`,
       ...(suite.mirrored.includes('docker.io') ? [`docker.io/library/${name}`] : []),
     ];
