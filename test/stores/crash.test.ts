@@ -11,7 +11,7 @@ import { SOAK } from '../support/soak.ts';
 import { swiftBehindFaults, type StoreBehindFaults } from './behind-faults.ts';
 
 /** The long run: `make soak`. */
-const KILLS = SOAK ? 30 : 4;
+const KILLS = SOAK ? 30 : 3;
 const PUSHERS = 4;
 
 let dir: string;
