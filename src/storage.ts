@@ -9,7 +9,7 @@ import { placeOf } from './config/storage-checks.ts';
 import { digestOfData, isClaimable, isRecord, keys } from './content/keys.ts';
 import type { DiskEvents } from './drivers/disk-tier/events.ts';
 import { DriverError, type Driver } from './drivers/driver.ts';
-import { steadyNowMs, type Timers } from './workers/timers.ts';
+import { steadyNowMs, within, type Timers } from './workers/timers.ts';
 
 export interface StorageDeps {
   /** Threads of libuv's pool: half of them may wait for the disk's cache, or reads would wait too. */
@@ -76,7 +76,7 @@ async function openNoting(open: () => Promise<Driver>, storage: StorageConfig, d
   const noting = (driver: Driver): Driver => lastSeenDriver(driver, { seen, isRecord, mayServe: facts !== undefined, timers, nowMs, report });
   const opening = open();
   try {
-    const driver = await (facts === undefined ? opening : within(opening, OPEN_MS, timers));
+    const driver = await (facts === undefined ? opening : within(opening, OPEN_MS, timers, () => new Error(`it took more than ${OPEN_MS / 1000} s`)));
     seen.putFacts(factsOf(driver));
     return noting(driver);
   } catch (error) {
@@ -89,16 +89,6 @@ async function openNoting(open: () => Promise<Driver>, storage: StorageConfig, d
       seen.putFacts(factsOf(driver));
       report({ kind: 'the store is open' });
     } }));
-  }
-}
-
-async function within<T>(promise: Promise<T>, ms: number, timers: Timers): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const cancel = timers.after(ms, () => late.reject(new Error(`it took more than ${ms / 1000} s`)));
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    cancel();
   }
 }
 

@@ -3,7 +3,8 @@
  * least recently go, with all that is known of them. Nothing here is asked whether anybody needs it; whoever meets a link
  * without bytes, a tag without a manifest, or none of these, asks upstream (`registry/pull-through.ts`).
  */
-import type { Driver, Entry } from '../drivers/driver.ts';
+import type { Driver } from '../drivers/driver.ts';
+import { MIN_ROOM_BYTES, roomOf } from '../drivers/bounded/room.ts';
 import { Oldest } from '../drivers/oldest.ts';
 import { blobOfKey, digestOfData, keys, parseBackReference } from './keys.ts';
 
@@ -14,8 +15,6 @@ export interface Held {
   readonly gathering: number;
 }
 
-/** What a file takes at least. */
-const BLOCK_BYTES = 4096;
 /** Manifests and configurations weigh little, and their use is not noted while memory has them: they go a month later. */
 const SMALL_BYTES = 64 * 1024;
 const SMALL_STAY_MS = 30 * 24 * 3600_000;
@@ -24,8 +23,8 @@ const AGEING = /\/_(?:tags|referrers)\//;
 export async function heldBytes(driver: Driver): Promise<Held> {
   let [bytes, gathering] = [0, 0];
   // In the order in which bytes move: what moves meanwhile is counted twice, not missed.
-  for await (const entry of driver.list(keys.uploads())) gathering += roomOf(entry);
-  for (const prefix of ['blobs/', 'repos/']) for await (const entry of driver.list(prefix)) bytes += roomOf(entry);
+  for await (const entry of driver.list(keys.uploads())) gathering += roomOf(entry.size);
+  for (const prefix of ['blobs/', 'repos/']) for await (const entry of driver.list(prefix)) bytes += roomOf(entry.size);
   return { bytes: bytes + gathering, gathering };
 }
 
@@ -61,10 +60,10 @@ async function* blobsOf(driver: Driver): AsyncGenerator<{ readonly name: string;
       current = { name: prefix, usedMs: 0, dataBytes: 0, bytes: 0 };
     }
     current.usedMs = Math.max(current.usedMs, entry.modifiedMs);
-    current.bytes += roomOf(entry);
+    current.bytes += roomOf(entry.size);
     if (digestOfData(entry.key) !== undefined) current.dataBytes += entry.size;
     // A link, or the manifest's record.
-    else if (recordOf(entry.key) !== undefined) current.bytes += BLOCK_BYTES;
+    else if (recordOf(entry.key) !== undefined) current.bytes += MIN_ROOM_BYTES;
   }
   if (current !== undefined) yield told(current);
 }
@@ -90,8 +89,4 @@ function recordOf(key: string): string | undefined {
   const { digest, repo, who } = reference;
   if (who.startsWith('_')) return keys.link(repo, digest);
   return who.startsWith(`${digest}.`) ? keys.manifest(repo, digest) : undefined;
-}
-
-function roomOf({ size }: Entry): number {
-  return Math.max(1, Math.ceil(size / BLOCK_BYTES)) * BLOCK_BYTES;
 }

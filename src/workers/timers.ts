@@ -18,6 +18,17 @@ export const systemTimers: Timers = {
   },
 };
 
+/** What the promise gives, if it settles within so long; it goes on all the same. @param late makes what is thrown otherwise */
+export async function within<T>(promise: Promise<T>, ms: number, timers: Timers, late: () => Error): Promise<T> {
+  const over = Promise.withResolvers<never>();
+  const cancel = timers.after(ms, () => over.reject(late()));
+  try {
+    return await Promise.race([promise, over.promise]);
+  } finally {
+    cancel();
+  }
+}
+
 /** Waits so long. @throws the signal's reason */
 export async function pause(ms: number, timers: Timers, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();

@@ -3,10 +3,10 @@
  * `full` where there is none. What may go, and how much there is, others know. Each process counts what it wrote itself, and
  * looks anew after a twentieth of the bound: so much may each of several be beyond it.
  */
-import {
-  DriverError, type Appender, type AppendOptions, type Assemblies, type AssemblyState, type CallOptions, type Claimed, type Driver, type Entry, type PutOptions, type Source, type Stat, type Value,
-} from '../driver.ts';
+import { DriverAround } from '../around.ts';
+import { DriverError, type Appender, type AppendOptions, type Assemblies, type AssemblyState, type Driver, type PutOptions, type Stat } from '../driver.ts';
 import { Limiter } from '../limiter.ts';
+import { roomOf } from './room.ts';
 
 export interface BoundedOptions {
   readonly maxBytes: number;
@@ -24,19 +24,13 @@ const LOW_WATER = 0.95;
 const LOOK_AFTER = 1 / 20;
 /** What is being written may take this part of the bound: it must not drive everything out that is there. */
 const GATHERING = 0.5;
-const BLOCK_BYTES = 4096;
 
 export function boundedDriver(inner: Driver, options: BoundedOptions): Driver {
   return new BoundedDriver(inner, options);
 }
 
-class BoundedDriver implements Driver {
-  readonly kind: string;
-  readonly claims: Driver['claims'];
-  readonly listingLagSeconds: number;
-  readonly assemblies: Assemblies;
-  readonly stampNow?: (key: string) => string;
-  readonly #inner: Driver;
+class BoundedDriver extends DriverAround {
+  override readonly assemblies: Assemblies;
   readonly #options: BoundedOptions;
   readonly #turn = new Limiter(1);
   /** Undefined: not looked at yet. */
@@ -46,59 +40,19 @@ class BoundedDriver implements Driver {
   #looking = false;
 
   constructor(inner: Driver, options: BoundedOptions) {
-    this.#inner = inner;
+    super(inner);
     this.#options = options;
-    this.kind = inner.kind;
-    this.claims = inner.claims;
-    this.listingLagSeconds = inner.listingLagSeconds;
-    if (inner.stampNow !== undefined) this.stampNow = inner.stampNow.bind(inner);
     this.assemblies = this.#bounded(inner.assemblies);
   }
 
-  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
-    await this.#room(Math.max(1, Math.ceil(bytes.length / BLOCK_BYTES)) * BLOCK_BYTES);
-    return await this.#inner.put(key, bytes, options);
+  override async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
+    await this.#room(roomOf(bytes.length));
+    return await this.inner.put(key, bytes, options);
   }
 
-  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
-    return this.#inner.head(key, options);
-  }
-
-  get(key: string, options?: CallOptions & { readonly maxBytes?: number }): Promise<Value | undefined> {
-    return this.#inner.get(key, options);
-  }
-
-  open(key: string, options?: CallOptions): Promise<Source | undefined> {
-    return this.#inner.open(key, options);
-  }
-
-  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
-    return this.#inner.list(prefix, options);
-  }
-
-  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
-    return this.#inner.children(prefix, options);
-  }
-
-  delete(keys: readonly string[], options?: CallOptions): Promise<void> {
-    return this.#inner.delete(keys, options);
-  }
-
-  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
-    return this.#inner.sync(keys, options);
-  }
-
-  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed> {
-    return this.#inner.claim(key, value, options);
-  }
-
-  check(options?: CallOptions): Promise<void> {
-    return this.#inner.check(options);
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.#turn.run(async () => undefined);
-    await this.#inner.close();
+    await this.inner.close();
   }
 
   /** Of a store whose bytes grow in place. */

@@ -7,12 +7,13 @@
 import { resolve } from 'node:path';
 import type { Digest } from '../../oci/digest.ts';
 import type { Timers } from '../../workers/timers.ts';
+import { DriverAround } from '../around.ts';
 import { DiskBlobs } from './blobs.ts';
 import type { DiskEvents } from './events.ts';
 import { DiskPaths, diskEntry, type DiskEntry } from './files.ts';
 import { DiskFills } from './fills.ts';
 import { ArrivingSource, LateSource } from './source.ts';
-import type { Assemblies, CallOptions, Claimed, Driver, Entry, LastSeen, PutOptions, Source, Stat, Value } from '../driver.ts';
+import type { CallOptions, Driver, PutOptions, Source, Stat, Value } from '../driver.ts';
 
 export interface DiskTierOptions {
   /** Made where it is missing; may hold other things. */
@@ -37,56 +38,40 @@ export function diskTier(inner: Driver, options: DiskTierOptions): DiskTier {
   return new DiskTierDriver(inner, options);
 }
 
-class DiskTierDriver implements DiskTier {
-  readonly kind: string;
-  readonly claims: Driver['claims'];
-  readonly listingLagSeconds: number;
-  readonly assemblies: Assemblies;
-  readonly lastSeen?: LastSeen;
-  readonly clock?: (options?: CallOptions) => Promise<number>;
-  readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
-  readonly #inner: Driver;
+/** `check` is the store's only: a node without its disk serves all the same. */
+class DiskTierDriver extends DriverAround implements DiskTier {
+  declare readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
   readonly #digestOf: (key: string) => Digest | undefined;
   readonly #events: DiskEvents;
   readonly #blobs: DiskBlobs;
   readonly #fills: DiskFills;
 
   constructor(inner: Driver, options: DiskTierOptions) {
+    super(inner);
     const { maxBytes, timers, nowMs, events, random = Math.random } = options;
     const paths = new DiskPaths(resolve(options.root));
-    this.#inner = inner;
     this.#digestOf = options.digestOf;
     this.#events = events;
     this.#blobs = new DiskBlobs({ paths, timers, nowMs, events, random, openInner: (key) => inner.open(key) });
     this.#fills = new DiskFills({ paths, maxBytes, timers, nowMs, events, stored: (entry) => this.#blobs.stored(entry) });
-    this.kind = inner.kind;
-    this.claims = inner.claims;
-    this.listingLagSeconds = inner.listingLagSeconds;
-    this.assemblies = inner.assemblies;
-    if (inner.lastSeen !== undefined) this.lastSeen = inner.lastSeen;
-    if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
     if (inner.redirect !== undefined) this.redirect = this.#redirect.bind(this, inner.redirect.bind(inner));
   }
 
-  readonly isNear = (key: string): boolean => {
+  override readonly isNear = (key: string): boolean => {
     const entry = this.#entry(key);
     return entry !== undefined && this.#blobs.has(entry);
   };
 
-  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
-    return this.#inner.head(key, options);
-  }
-
-  async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
+  override async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
     const entry = this.#entry(key);
-    if (entry === undefined) return this.#inner.get(key, options);
+    if (entry === undefined) return this.inner.get(key, options);
     options.signal?.throwIfAborted();
     const held = await this.#blobs.read(entry, options.maxBytes);
     if (held !== undefined) {
       this.#events.count('hit');
       return held;
     }
-    const value = await this.#inner.get(key, options);
+    const value = await this.inner.get(key, options);
     if (value === undefined) return undefined;
     const keep = this.#fills.worthwhile(value.size);
     this.#events.count(keep ? 'miss' : 'passed');
@@ -94,9 +79,9 @@ class DiskTierDriver implements DiskTier {
     return value;
   }
 
-  async open(key: string, options: CallOptions = {}): Promise<Source | undefined> {
+  override async open(key: string, options: CallOptions = {}): Promise<Source | undefined> {
     const entry = this.#entry(key);
-    if (entry === undefined) return this.#inner.open(key, options);
+    if (entry === undefined) return this.inner.open(key, options);
     options.signal?.throwIfAborted();
     const running = this.#fills.running(entry);
     if (running !== undefined) {
@@ -108,43 +93,22 @@ class DiskTierDriver implements DiskTier {
       this.#events.count('hit');
       return held;
     }
-    const source = await this.#inner.open(key, options);
+    const source = await this.inner.open(key, options);
     if (source === undefined) return undefined;
     const keep = this.#fills.worthwhile(source.stat.size);
     this.#events.count(keep ? 'miss' : 'passed');
     return keep ? this.#arriving(entry, source.stat, source) : source;
   }
 
-  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
-    const stat = await this.#inner.put(key, bytes, options);
+  override async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
+    const stat = await this.inner.put(key, bytes, options);
     await this.#forget(key);
     return stat;
   }
 
-  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
-    return this.#inner.list(prefix, options);
-  }
-
-  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
-    return this.#inner.children(prefix, options);
-  }
-
-  async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
-    await this.#inner.delete(keys, options);
+  override async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
+    await this.inner.delete(keys, options);
     for (const key of keys) await this.#forget(key);
-  }
-
-  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
-    return this.#inner.sync(keys, options);
-  }
-
-  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed> {
-    return this.#inner.claim(key, value, options);
-  }
-
-  /** The store's only: a node without its disk serves all the same. */
-  check(options?: CallOptions): Promise<void> {
-    return this.#inner.check(options);
   }
 
   async idle(): Promise<void> {
@@ -152,10 +116,10 @@ class DiskTierDriver implements DiskTier {
     await this.#blobs.idle();
   }
 
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.#fills.close();
     await this.#blobs.close();
-    await this.#inner.close();
+    await this.inner.close();
   }
 
   #entry(key: string): DiskEntry | undefined {
@@ -165,7 +129,7 @@ class DiskTierDriver implements DiskTier {
 
   /** @param opened in the store already */
   #arriving(entry: DiskEntry, stat: Stat, opened?: Source): Source {
-    const inner = new LateSource(entry.key, () => this.#inner.open(entry.key), opened);
+    const inner = new LateSource(entry.key, () => this.inner.open(entry.key), opened);
     return new ArrivingSource(entry.key, stat, inner, (range, take) => this.#fills.growth(entry, stat.size, range, take));
   }
 

@@ -4,10 +4,9 @@
  * written here in its stead, and whoever decides by a record asks the store (`content/cached.ts`).
  */
 import { LRUCache } from 'lru-cache';
-import {
-  DriverError, isDriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry, type LastSeen, type PutOptions, type Source, type Stat, type Value,
-} from '../driver.ts';
-import type { Timers } from '../../workers/timers.ts';
+import { DriverAround } from '../around.ts';
+import { DriverError, isDriverError, type CallOptions, type Driver, type LastSeen, type PutOptions, type Stat, type Value } from '../driver.ts';
+import { within, type Timers } from '../../workers/timers.ts';
 import type { SeenRecord, SeenRecords } from './seen-records.ts';
 
 export interface LastSeenOptions {
@@ -29,15 +28,8 @@ export function lastSeenDriver(inner: Driver, options: LastSeenOptions): Driver 
   return new LastSeenDriver(inner, options);
 }
 
-class LastSeenDriver implements Driver {
-  readonly kind: string;
-  readonly claims: Driver['claims'];
-  readonly listingLagSeconds: number;
-  readonly assemblies: Assemblies;
-  readonly lastSeen: LastSeen;
-  readonly clock?: (options?: CallOptions) => Promise<number>;
-  readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
-  readonly #inner: Driver;
+class LastSeenDriver extends DriverAround {
+  override readonly lastSeen: LastSeen;
   readonly #options: LastSeenOptions;
   /** How often each key was written here, lately: a read that began before says nothing new. */
   readonly #written = new LRUCache<string, number>({ max: MAX_WRITTEN });
@@ -45,14 +37,8 @@ class LastSeenDriver implements Driver {
   #looking: Promise<unknown> | undefined;
 
   constructor(inner: Driver, options: LastSeenOptions) {
-    this.#inner = inner;
+    super(inner);
     this.#options = options;
-    this.kind = inner.kind;
-    this.claims = inner.claims;
-    this.listingLagSeconds = inner.listingLagSeconds;
-    this.assemblies = inner.assemblies;
-    if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
-    if (inner.redirect !== undefined) this.redirect = inner.redirect.bind(inner);
     const isAway = (): boolean => this.#away;
     this.lastSeen = {
       get away() {
@@ -64,10 +50,10 @@ class LastSeenDriver implements Driver {
     };
   }
 
-  async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
-    if (!this.#options.isRecord(key)) return await this.#inner.get(key, options);
+  override async get(key: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Value | undefined> {
+    if (!this.#options.isRecord(key)) return await this.inner.get(key, options);
     const [before, atMs] = [this.#written.get(key), this.#options.nowMs()];
-    const value = await this.#inner.get(key, options).catch((error: unknown) => {
+    const value = await this.inner.get(key, options).catch((error: unknown) => {
       if (isDriverError(error, 'retryable', 'permanent')) this.#failed(error);
       throw error;
     });
@@ -76,53 +62,25 @@ class LastSeenDriver implements Driver {
     return value;
   }
 
-  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
+  override async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<Stat> {
     this.#wrote(key);
-    const stat = await this.#inner.put(key, bytes, options);
+    const stat = await this.inner.put(key, bytes, options);
     this.#wrote(key);
     if (this.#options.isRecord(key)) this.#options.seen.note(key, Buffer.from(bytes), this.#options.nowMs());
     return stat;
   }
 
-  async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
+  override async delete(keys: readonly string[], options?: CallOptions): Promise<void> {
     for (const key of keys) this.#wrote(key);
-    await this.#inner.delete(keys, options);
+    await this.inner.delete(keys, options);
     for (const key of keys) {
       this.#wrote(key);
       if (this.#options.isRecord(key)) this.#options.seen.note(key, undefined, this.#options.nowMs());
     }
   }
 
-  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
-    return this.#inner.head(key, options);
-  }
-
-  open(key: string, options?: CallOptions): Promise<Source | undefined> {
-    return this.#inner.open(key, options);
-  }
-
-  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
-    return this.#inner.list(prefix, options);
-  }
-
-  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
-    return this.#inner.children(prefix, options);
-  }
-
-  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
-    return this.#inner.sync(keys, options);
-  }
-
-  claim(key: string, value: Uint8Array, options?: CallOptions): Promise<Claimed> {
-    return this.#inner.claim(key, value, options);
-  }
-
-  check(options?: CallOptions): Promise<void> {
-    return this.#inner.check(options);
-  }
-
-  async close(): Promise<void> {
-    await this.#inner.close();
+  override async close(): Promise<void> {
+    await this.inner.close();
     await this.#looking;
     this.#options.seen.close();
   }
@@ -139,19 +97,13 @@ class LastSeenDriver implements Driver {
   }
 
   async #soon(key: string, failed: (error: DriverError) => void): Promise<Value | undefined> {
-    const late = Promise.withResolvers<never>();
-    const cancel = this.#options.timers.after(PATIENCE_MS, () => {
-      const error = new DriverError('retryable', `get ${key}: the store did not answer within ${PATIENCE_MS / 1000} s`);
-      failed(error);
-      late.reject(error);
-    });
     const reading = this.get(key);
     reading.catch(() => undefined); // it may end when nobody waits any more
-    try {
-      return await Promise.race([reading, late.promise]);
-    } finally {
-      cancel();
-    }
+    return await within(reading, PATIENCE_MS, this.#options.timers, () => {
+      const error = new DriverError('retryable', `get ${key}: the store did not answer within ${PATIENCE_MS / 1000} s`);
+      failed(error);
+      return error;
+    });
   }
 
   #wrote(key: string): void {

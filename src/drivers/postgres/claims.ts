@@ -6,8 +6,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Timers } from '../../workers/timers.ts';
-import { DriverError, type Assemblies, type CallOptions, type Claimed, type Driver, type Entry } from '../driver.ts';
-import type { PutOptions, Source, Stat, Value } from '../driver.ts';
+import { DriverAround } from '../around.ts';
+import { DriverError, type CallOptions, type Claimed, type Driver, type PutOptions, type Stat } from '../driver.ts';
 import { checkKey } from '../key.ts';
 import { Database, type Connection } from './database.ts';
 
@@ -121,106 +121,65 @@ async function nameOf(inner: Driver, key: string, database: Database, timers: Ti
   });
 }
 
-class StrictClaims implements Driver {
-  readonly kind: string;
-  readonly claims = 'strict';
-  readonly listingLagSeconds: number;
-  readonly assemblies: Assemblies;
-  readonly stampNow?: (key: string) => string;
-  readonly clock?: (options?: CallOptions) => Promise<number>;
-  readonly redirect?: (key: string, options?: CallOptions) => Promise<string | undefined>;
-  readonly #inner: Driver;
+/** `check` is the store's only: without its database a node serves and takes images all the same. */
+class StrictClaims extends DriverAround {
+  override readonly claims = 'strict';
   readonly #database: Database;
   readonly #store: string;
   readonly #claimable: (key: string) => boolean;
   readonly #timers: Timers;
 
   constructor(inner: Driver, database: Database, store: string, claimable: (key: string) => boolean, timers: Timers) {
-    this.#inner = inner;
+    super(inner);
     this.#timers = timers;
     this.#database = database;
     this.#store = store;
     this.#claimable = claimable;
-    this.kind = inner.kind;
-    this.listingLagSeconds = inner.listingLagSeconds;
-    this.assemblies = inner.assemblies;
-    if (inner.stampNow !== undefined) this.stampNow = inner.stampNow.bind(inner);
-    if (inner.clock !== undefined) this.clock = inner.clock.bind(inner);
-    if (inner.redirect !== undefined) this.redirect = inner.redirect.bind(inner);
   }
 
-  head(key: string, options?: CallOptions): Promise<Stat | undefined> {
-    return this.#inner.head(key, options);
-  }
-
-  get(key: string, options?: CallOptions & { readonly maxBytes?: number }): Promise<Value | undefined> {
-    return this.#inner.get(key, options);
-  }
-
-  open(key: string, options?: CallOptions): Promise<Source | undefined> {
-    return this.#inner.open(key, options);
-  }
-
-  async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<Stat> {
+  override async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<Stat> {
     const { when, ...unconditional } = options;
-    if (when !== 'absent' || !this.#claimable(key)) return await this.#inner.put(key, bytes, options);
+    if (when !== 'absent' || !this.#claimable(key)) return await this.inner.put(key, bytes, options);
     checkKey(key);
     options.signal?.throwIfAborted();
-    if ((await this.#inner.head(key, options)) !== undefined) throw new DriverError('exists', `${key} exists`);
+    if ((await this.inner.head(key, options)) !== undefined) throw new DriverError('exists', `${key} exists`);
     const { won, stat } = await this.#decide(key, bytes, unconditional);
     if (!won) throw new DriverError('exists', `${key} exists`);
     // Where somebody deleted it again before it could be written: what it would have been.
-    return stat ?? { size: bytes.length, modifiedMs: await clockOf(this.#inner), stamp: randomUUID() };
+    return stat ?? { size: bytes.length, modifiedMs: await clockOf(this.inner), stamp: randomUUID() };
   }
 
-  async claim(key: string, value: Uint8Array, options: CallOptions = {}): Promise<Claimed> {
+  override async claim(key: string, value: Uint8Array, options: CallOptions = {}): Promise<Claimed> {
     checkKey(key);
     options.signal?.throwIfAborted();
     if (!this.#claimable(key)) throw new DriverError('permanent', `${key} cannot be claimed: the keys of claims are known beforehand`);
     // What stands in the store was decided, be it before there was a database.
-    const held = await this.#inner.get(key, options);
+    const held = await this.inner.get(key, options);
     if (held !== undefined) return { won: false, value: held.bytes };
     const { won, decided } = await this.#decide(key, value, options);
     return { won, value: decided };
   }
 
-  list(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<Entry> {
-    return this.#inner.list(prefix, options);
-  }
-
-  children(prefix: string, options?: CallOptions & { readonly startAfter?: string }): AsyncIterable<{ readonly name: string; readonly leaf: boolean }> {
-    return this.#inner.children(prefix, options);
-  }
-
   /** Both while the rows are held: nobody claims a key anew in between, to have its object deleted. */
-  async delete(keys: readonly string[], options: CallOptions = {}): Promise<void> {
+  override async delete(keys: readonly string[], options: CallOptions = {}): Promise<void> {
     for (const key of keys) checkKey(key);
     options.signal?.throwIfAborted();
     const claimable = keys.filter((key) => this.#claimable(key));
-    if (claimable.length === 0) return await this.#inner.delete(keys, options);
+    if (claimable.length === 0) return await this.inner.delete(keys, options);
     const doing = `delete ${claimable.length === 1 ? claimable[0] : `${claimable.length} keys`}`;
     await this.#database.transaction(
       doing,
       async (connection) => {
         await connection.query(FORGET, [this.#store, claimable]);
-        await whileHeld({ doing, timers: this.#timers, ...options }, async (signal) => await this.#inner.delete(keys, { ...options, signal }));
+        await whileHeld({ doing, timers: this.#timers, ...options }, async (signal) => await this.inner.delete(keys, { ...options, signal }));
       },
       options.signal,
     );
   }
 
-  sync(keys: readonly string[], options?: CallOptions): Promise<void> {
-    return this.#inner.sync(keys, options);
-  }
-
-  /** The store's only: without its database a node serves and takes images all the same. */
-  check(options?: CallOptions): Promise<void> {
-    return this.#inner.check(options);
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.#database.close();
-    await this.#inner.close();
+    await this.inner.close();
   }
 
   /** Decides by a row, and sees to it that what was decided stands in the store. */
@@ -254,7 +213,7 @@ class StrictClaims implements Driver {
         const [row] = await connection.query<{ nonce: string }>(HOLD, [this.#store, key]);
         if (row?.nonce !== nonce) return 'gone';
         return await whileHeld({ doing: `claim ${key}`, timers: this.#timers, ...options }, async (signal) =>
-          won || (await this.#inner.head(key, { signal })) === undefined ? await this.#inner.put(key, value, { ...options, signal }) : undefined,
+          won || (await this.inner.head(key, { signal })) === undefined ? await this.inner.put(key, value, { ...options, signal }) : undefined,
         );
       },
       options.signal,
