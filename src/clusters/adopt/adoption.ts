@@ -6,6 +6,7 @@
 import type { ClustersConfig } from '../../config/config.ts';
 import type { Timers } from '../../workers/timers.ts';
 import { bodyOf, settingsOf, type ClusterRow } from '../api/cluster-rows.ts';
+import { hasOneOf } from '../api/policy.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy, leases as openLeases } from '../database/leases.ts';
 import { openCloud } from '../keystone/cloud.ts';
@@ -127,8 +128,7 @@ export function startAdoption(deps: AdoptionDeps): Adoption {
     const operators = deps.config.roles.operator;
     const has = await cloud.users.rolesOf(userId, projectId, held);
     if (has === undefined) return 'registry_container needs to know what the owner of the cluster may do, and this service may not look for roles: give its user the role admin, or leave the label out';
-    const owns = new Set(has.map((role) => role.toLowerCase()));
-    return operators.some((role) => owns.has(role.toLowerCase())) ? undefined : `registry_container is for owners who may open containers, and whoever made this cluster has none of the roles ${operators.join(', ')} in its project: leave the label out`;
+    return hasOneOf({ roles: has }, operators) ? undefined : `registry_container is for owners who may open containers, and whoever made this cluster has none of the roles ${operators.join(', ')} in its project: leave the label out`;
   }
 
   /** Clusters that were not in the list, where Magnum says so of each. */

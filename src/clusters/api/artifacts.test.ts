@@ -79,7 +79,7 @@ describe('with a program', () => {
     ['a format that there is not', '?role=worker&format=bat', 400, "Invalid argument format, 'bat'"],
     ['no nodes', '?role=worker&format=shell&nodes=0', 400, "Invalid argument nodes, '0': expected how many nodes are made of it, 1 to 10000"],
     ['too many nodes', '?role=worker&format=shell&nodes=10001', 400, 'Invalid argument nodes'],
-    ['a word that is not known', '?role=worker&format=shell&node=2', 400, 'Unknown argument: "node"; expected role, format and nodes'],
+    ['a word that is not known', '?role=worker&format=shell&node=2', 400, 'Unknown argument: "node"; expected one of role, format, nodes'],
   ])('%s is refused', async (_, query, status, detail) => {
     expect(await artifacts(await cluster(), query)).toMatchObject({ status, detail: expect.stringContaining(detail) as string });
   });

@@ -10,6 +10,7 @@ import { settingsOf, type ClusterRow } from './cluster-rows.ts';
 import type { ClusterPart } from './cluster-routes.ts';
 import { ApiProblem, shown } from './problem.ts';
 import type { Programs } from './programs.ts';
+import { mustKnowAll } from './query.ts';
 import type { Values } from './resource.ts';
 
 export interface ArtifactsDeps {
@@ -30,8 +31,7 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
   };
 
   return async (row, query) => {
-    const unknown = [...query.keys()].find((name) => !['role', 'format', 'nodes'].includes(name));
-    if (unknown !== undefined) throw new ApiProblem('invalid', `Unknown argument: "${shown(unknown)}"; expected role, format and nodes`);
+    mustKnowAll(query, ['role', 'format', 'nodes']);
     if (row.registry_enabled === 0) throw new ApiProblem('invalid', `Cluster ${row.uuid} has no registry: its template does not have registry_enabled.`);
     if (query.size === 0) return { status: 200, body: { roles: ROLES, formats: FORMATS } };
     const [role, format] = [word(query, 'role', ROLES), word(query, 'format', FORMATS)];

@@ -1,12 +1,12 @@
 /** `GET /v1/clusters/<id>/nodes`: the nodes that have a registry, as each told when it last came. */
 import type { Bootstrap } from '../bootstrap/bootstrap.ts';
 import type { ClusterPart } from './cluster-routes.ts';
+import { mustKnowAll } from './query.ts';
 import { timestamp } from './resource.ts';
-import { noQuery } from './template-routes.ts';
 
 export function clusterNodes(bootstrap: Pick<Bootstrap, 'nodesOf'>): ClusterPart {
   return async ({ uuid, generation: current }, query) => {
-    noQuery(query);
+    mustKnowAll(query, []);
     const nodes = await bootstrap.nodesOf(uuid);
     return {
       status: 200,

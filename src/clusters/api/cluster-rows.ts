@@ -1,11 +1,11 @@
 /** A cluster as a row and as clients see it. No secret and no id of a trust is ever in either. */
 import type { Selectable } from 'kysely';
+import { nodeStorage } from '../credentials/node-storage.ts';
 import type { ClusterTable } from '../database/schema.ts';
 import type { RegistrySettings } from '../words.ts';
 import { BAY_WORDS, CLUSTER_FIELDS, CLUSTER_READ_ONLY, LISTED } from './cluster-fields.ts';
 import { resourceLinks } from './discovery.ts';
 import type { Labels } from './field.ts';
-import { containerOf } from './labels.ts';
 import { timestamp, type Values } from './resource.ts';
 import type { Document } from './templates.ts';
 
@@ -86,7 +86,7 @@ export function clusterDocument(row: ClusterRow, resource: ClusterResource, publ
     status_reason: row.status_reason,
     registry_address: has ? `localhost:${settings.port}` : null,
     registry_status: has ? registryStatus(row) : null,
-    registry_container: has ? containerOf(row.uuid, settings) : null,
+    registry_container: has ? nodeStorage(row, settings).container : null,
     registry_credential_mode: has ? settings.credentialMode : null,
     project_id: row.project_id,
     user_id: row.user_id,

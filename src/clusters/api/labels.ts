@@ -62,11 +62,6 @@ export function registrySettings(labels: Labels, { defaults, allowPrivateUpstrea
   };
 }
 
-/** Of images: known before anything is made. */
-export function containerOf(uuid: string, settings: Pick<RegistrySettings, 'container'>): string {
-  return settings.container ?? `registry-${uuid}`;
-}
-
 function labelProblem(name: string, value: unknown, why: string): ApiProblem {
   return new ApiProblem('invalid', `Invalid label ${name}, '${shown(value)}': ${why}`);
 }

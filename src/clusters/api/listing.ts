@@ -2,6 +2,7 @@
 import { sql, type RawBuilder, type SqlBool } from 'kysely';
 import { readBoolean } from './field.ts';
 import { ApiProblem, shown } from './problem.ts';
+import { mustKnowAll } from './query.ts';
 
 /** A column that can be sorted by; `id` breaks ties. */
 export interface SortKey {
@@ -39,9 +40,7 @@ const MAX_LIMIT = 1_000;
 
 /** @throws ApiProblem naming the word of the query */
 export function readList(query: URLSearchParams, { sortKeys, filters, fields }: ListKinds): ListRequest {
-  const known = ['limit', 'marker', 'sort_key', 'sort_dir', 'fields', ...Object.keys(filters)];
-  const unknown = [...query.keys()].find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new ApiProblem('invalid', `Unknown argument: "${shown(unknown)}"; expected one of ${known.join(', ')}`);
+  mustKnowAll(query, ['limit', 'marker', 'sort_key', 'sort_dir', 'fields', ...Object.keys(filters)]);
   const limit = readLimit(query.get('limit'));
   const sortDir = query.get('sort_dir') ?? 'asc';
   if (sortDir !== 'asc' && sortDir !== 'desc') throw new ApiProblem('invalid', `Invalid sort direction: ${shown(sortDir)}. Acceptable values are 'asc' or 'desc'`);

@@ -1,7 +1,6 @@
 /** `/v1/clustertemplates` and, as it was called before, `/v1/baymodels`. */
 import type { Answer } from './exchange.ts';
 import { notAllowed, type Resource } from './handler.ts';
-import { ApiProblem } from './problem.ts';
 import type { TemplateResource, Templates } from './templates.ts';
 
 export function templateRoutes(templates: Templates, resource: TemplateResource, publicUrl: string): Resource {
@@ -27,10 +26,4 @@ export function templateRoutes(templates: Templates, resource: TemplateResource,
         throw notAllowed('GET, PATCH, DELETE');
     }
   };
-}
-
-/** A word of the query that must not be there. @throws ApiProblem */
-export function noQuery(query: URLSearchParams, known: readonly string[] = []): void {
-  const unknown = [...query.keys()].find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new ApiProblem('invalid', `Unknown argument: "${unknown.slice(0, 100)}"`);
 }

@@ -1,5 +1,6 @@
 /** What a node of a cluster is given: the credential of a generation, as those who made it sealed it (`credentials/`). */
 import { parseCredential, parsePushUser, WireError, type Credential, type PushUser } from '../../bootstrap-wire.ts';
+import { clusterOwner, generationOwner, NODE_CREDENTIAL, PUSH_USER } from '../credentials/credential.ts';
 import type { SealedSecrets, Writer } from '../database/sealed.ts';
 
 export interface Handout {
@@ -7,21 +8,13 @@ export interface Handout {
   readonly pushUser?: PushUser | undefined;
 }
 
-/** Of `sealed_secrets`. `node-credential`: JSON of the words of `storage.auth`; `push-user`: JSON of a name and a password, where nodes may push. */
-export const NODE_CREDENTIAL = 'node-credential';
-export const PUSH_USER = 'push-user';
-
-export function credentialOwner(clusterUuid: string, generation: number): string {
-  return `cluster/${clusterUuid}/${generation}`;
-}
-
 /** Undefined: there is none (yet). @throws Error when it cannot be opened or is not what it should be */
 export async function handoutOf(secrets: SealedSecrets, writer: Writer, clusterUuid: string, generation: number): Promise<Handout | undefined> {
-  const owner = credentialOwner(clusterUuid, generation);
+  const owner = generationOwner(clusterUuid, generation);
   const credential = await secrets.find(writer, owner, NODE_CREDENTIAL);
   if (credential === undefined) return undefined;
   // Who pushes outlives a rotation of what opens the store.
-  const pushUser = (await secrets.find(writer, owner, PUSH_USER)) ?? (await secrets.find(writer, `cluster/${clusterUuid}`, PUSH_USER));
+  const pushUser = (await secrets.find(writer, owner, PUSH_USER)) ?? (await secrets.find(writer, clusterOwner(clusterUuid), PUSH_USER));
   try {
     return { credential: parseCredential(credential.reveal()), ...(pushUser === undefined ? {} : { pushUser: parsePushUser(pushUser.reveal()) }) };
   } catch (error) {

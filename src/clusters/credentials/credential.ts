@@ -21,7 +21,7 @@ export interface Remote {
   readonly roles?: readonly string[];
 }
 
-/** Kinds of sealed secrets. */
+/** Kinds of sealed secrets. Nodes are given two of them (`bootstrap/handout.ts`): JSON of the words of `storage.auth`, and of a name and a password. */
 export const PASSWORD = 'password';
 export const TRUST = 'trust';
 export const NODE_CREDENTIAL = 'node-credential';

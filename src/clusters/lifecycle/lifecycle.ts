@@ -22,6 +22,7 @@
  */
 import type { Timers } from '../../workers/timers.ts';
 import type { Secret } from '../../config/config.ts';
+import { CALLER_TOKEN, clusterOwner } from '../credentials/credential.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import type { SealedSecrets, Writer } from '../database/sealed.ts';
 import type { CloudSettings } from '../keystone/settings.ts';
@@ -68,9 +69,7 @@ export interface LifecycleIntervals {
   readonly graceMs: number;
 }
 
-const CALLER_TOKEN = 'caller-token';
-
 /** Keeps the token of whoever asked until the work is done: in the transaction that asks for it. */
 export async function putCallerToken(secrets: SealedSecrets, writer: Writer, clusterUuid: string, token: Secret): Promise<void> {
-  await secrets.put(writer, `cluster/${clusterUuid}`, CALLER_TOKEN, token);
+  await secrets.put(writer, clusterOwner(clusterUuid), CALLER_TOKEN, token);
 }
