@@ -65,7 +65,7 @@ export function storageMap(description: string): Kind<StorageSettings> {
     pathStyle: v.optional(flag('The bucket is in the path of an S3 URL, not in its host. Not set: `true` where there is an `endpoint`.')),
     claims: v.optional(oneOf('Whether a conditional write of the S3 decides between two at once (`strict`) or not (`settle`). Not set: found out at start.', ['strict', 'settle'])),
     redirect: v.optional(
-      flagOrList('Who is sent to the object store for the bytes of a blob: nobody, everybody (`true`), or clients in these networks. Not set: `false`.', text('An IP address or a network.', networkProblem)),
+      flagOrList('Who is sent to the object store for the bytes of a blob: nobody, everybody (`true`: every client reaches it), or clients in these networks. Not set: `false`.', text('An IP address or a network.', networkProblem)),
     ),
     ca: v.optional(text('PEM file, or PEM text, of authorities that an object store and its Keystone are trusted by, besides the usual ones.')),
     insecure: v.optional(flag('Certificates of an object store and its Keystone are not checked. Not set: `false`.')),
