@@ -2,15 +2,14 @@
  * Who gets what, as one table: every endpoint by every kind of token, over a registry where anonymous may do nothing.
  * What a token is made of and why it is refused: `src/auth/tokens.test.ts`.
  */
-import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { accessTokens } from '../support/access-tokens.ts';
 import { startUmbra, type TestUmbra } from '../support/umbra.ts';
 import { openClient, type Client } from './client.ts';
-import { blob, image, TYPES, type Content } from './content.ts';
+import { blob, image, TYPES, unknownDigest, type Content } from './content.ts';
 
 const NAME = 'org/app';
 const OTHER = 'org/other';
@@ -23,6 +22,7 @@ const USERS = [
 interface Row {
   readonly method: string;
   readonly path: () => string;
+  readonly body?: () => Uint8Array;
   readonly bad: number;
   readonly uncovered: number;
   readonly pull: number;
@@ -38,7 +38,6 @@ let layer: Content;
 let foreign: Content;
 /** Begun by the writer. */
 let upload: string;
-let key: { readonly kid: string; readonly secret: KeyObject };
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'umbra-access-'));
@@ -47,8 +46,6 @@ beforeAll(async () => {
     views: { define: { other: { parents: ['main'] } } },
   });
   client = openClient(umbra.origin);
-  const { keys: [own] } = JSON.parse(readFileSync(join(folder, 'key'), 'utf8')) as { keys: [{ kid: string; k: string }] };
-  key = { kid: own.kid, secret: createSecretKey(Buffer.from(own.k, 'base64url')) };
 
   const config = blob(20, TYPES.config);
   [layer, foreign] = [blob(), blob()];
@@ -73,14 +70,20 @@ const ROWS: readonly Row[] = [
   { method: 'HEAD', path: () => `/v2/${NAME}/manifests/1`, ...repository, pull: 200, push: 200 },
   { method: 'GET', path: () => `/v2/${NAME}/manifests/${manifest.digest}`, ...repository, pull: 200, push: 200 },
   { method: 'GET', path: () => `/v2/${NAME}/manifests/absent`, ...repository, pull: 404, push: 404 },
-  { method: 'PUT', path: () => `/v2/${NAME}/manifests/1`, ...repository, pull: 401, push: 201 },
+  { method: 'HEAD', path: () => `/v2/${NAME}/manifests/${manifest.digest}`, ...repository, pull: 200, push: 200 },
+  { method: 'PUT', path: () => `/v2/${NAME}/manifests/1`, body: () => manifest.bytes, ...repository, pull: 401, push: 201 },
+  { method: 'PUT', path: () => `/v2/${NAME}/manifests/${manifest.digest}`, body: () => manifest.bytes, ...repository, pull: 401, push: 201 },
   { method: 'GET', path: () => `/v2/${NAME}/blobs/${layer.digest}`, ...repository, pull: 200, push: 200 },
   { method: 'HEAD', path: () => `/v2/${NAME}/blobs/${layer.digest}`, ...repository, pull: 200, push: 200 },
+  { method: 'GET', path: () => `/v2/${NAME}/blobs/${unknownDigest()}`, ...repository, pull: 404, push: 404 },
+  { method: 'HEAD', path: () => `/v2/${NAME}/blobs/${unknownDigest()}`, ...repository, pull: 404, push: 404 },
+  { method: 'DELETE', path: () => `/v2/${NAME}/blobs/${unknownDigest()}`, ...repository, pull: 401, push: 404 },
   { method: 'POST', path: () => `/v2/${NAME}/blobs/uploads/`, ...repository, pull: 401, push: 202 },
+  { method: 'POST', path: () => `/v2/${NAME}/blobs/uploads/?digest=${layer.digest}`, body: () => layer.bytes, ...repository, pull: 401, push: 201 },
   // Its right to read the other name is asked for too: without it the mount is no more than an upload.
   { method: 'POST', path: () => `/v2/${NAME}/blobs/uploads/?mount=${foreign.digest}&from=${OTHER}`, ...repository, pull: 401, push: 202 },
   { method: 'GET', path: () => upload, ...repository, pull: 401, push: 204 },
-  { method: 'PATCH', path: () => upload, ...repository, pull: 401, push: 202 },
+  { method: 'PATCH', path: () => upload, body: () => Buffer.alloc(0), ...repository, pull: 401, push: 202 },
   { method: 'PUT', path: () => `${upload}?digest=${layer.digest}`, ...repository, pull: 401, push: 400 },
   { method: 'GET', path: () => `/v2/${NAME}/tags/list`, ...repository, pull: 200, push: 200 },
   { method: 'GET', path: () => `/v2/${NAME}/referrers/${manifest.digest}`, ...repository, pull: 200, push: 200 },
@@ -91,28 +94,34 @@ const ROWS: readonly Row[] = [
   { method: 'POST', path: () => '/auth/token', bad: 400, uncovered: 400, pull: 400, push: 400 },
   { method: 'GET', path: () => '/healthz', bad: 200, uncovered: 200, pull: 200, push: 200 },
   { method: 'GET', path: () => '/readyz', bad: 200, uncovered: 200, pull: 200, push: 200 },
+  { method: 'HEAD', path: () => '/readyz', bad: 200, uncovered: 200, pull: 200, push: 200 },
+  // For whoever scrapes it.
+  { method: 'GET', path: () => '/metrics', bad: 200, uncovered: 200, pull: 200, push: 200 },
+  { method: 'HEAD', path: () => '/metrics', bad: 200, uncovered: 200, pull: 200, push: 200 },
   { method: 'GET', path: () => '/v2/unknown', bad: 404, uncovered: 404, pull: 404, push: 404 },
   { method: 'DELETE', path: () => upload, ...repository, pull: 401, push: 204 },
   { method: 'DELETE', path: () => `/v2/${NAME}/blobs/${layer.digest}`, ...repository, pull: 401, push: 202 },
   { method: 'DELETE', path: () => `/v2/${NAME}/manifests/1`, ...repository, pull: 401, push: 202 },
+  { method: 'DELETE', path: () => `/v2/${NAME}/manifests/${manifest.digest}`, ...repository, pull: 401, push: 202 },
+  { method: 'DELETE', path: () => `/v2/${NAME}/manifests/${manifest.digest}`, ...repository, pull: 401, push: 404 },
 ];
 
-const TOKENS: readonly (readonly [string, () => Promise<string | undefined> | string | undefined, 'bad' | 'uncovered' | 'pull' | 'push'])[] = [
-  ['no token', () => undefined, 'bad'],
-  ['an expired token', () => forge({ lifeSeconds: -1 }), 'bad'],
-  ['a token of another key', () => forge({ secret: createSecretKey(randomBytes(32)) }), 'bad'],
-  ['a token signed with the literal key "secret"', () => forge({ secret: createSecretKey(Buffer.from('secret')) }), 'bad'],
-  ['a token with alg none', () => new UnsecuredJWT(CLAIMS).setIssuer('umbra').setAudience('umbra').setIssuedAt().setExpirationTime('5m').encode(), 'bad'],
-  ['a token in the shape of zuul-registry’s', () => new SignJWT({ level: 'write' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from('secret')), 'bad'],
-  ['no token at all in the header', () => 'abc', 'bad'],
-  ['a push token for another name', () => tokenFor('writer', `repository:${OTHER}:pull,push`), 'uncovered'],
-  ['a token of another view', () => tokenFor('writer', `repository:other.view/${NAME}:pull,push`), 'uncovered'],
-  ['a pull token', () => tokenFor('reader', `repository:${NAME}:pull`), 'pull'],
-  ['a token of a user who may only pull, and asked for more', () => tokenFor('reader', `repository:${NAME}:pull,push`), 'pull'],
-  ['a push token', () => tokenFor('writer', `repository:${NAME}:pull,push`), 'push'],
-];
+const tokens = accessTokens({ keyFile: () => join(folder, 'key'), name: NAME, otherName: OTHER, tokenFor });
 
-describe.each(TOKENS)('with %s', (_, make, kind) => {
+test('the forged tokens are good but for what is wrong with them', async () => {
+  const answer = await client.send('GET', `/v2/${NAME}/tags/list`, { headers: { authorization: `Bearer ${await tokens.forge()}` } });
+  expect(answer.status).toBe(200);
+});
+
+test('what anybody may read of the server names nobody and no image', async () => {
+  await client.send('GET', `/v2/${NAME}/manifests/1`, { headers: { authorization: basic('writer') } });
+  for (const page of ['/metrics', '/readyz', '/healthz']) {
+    const { body } = await client.send('GET', page);
+    for (const word of [NAME, ...USERS.flatMap(({ name, password }) => [name, password])]) expect(body.toString()).not.toContain(word);
+  }
+});
+
+describe.each(tokens.rows)('with %s', (_, make, kind) => {
   let headers: Record<string, string>;
   beforeAll(async () => {
     const token = await make();
@@ -120,8 +129,8 @@ describe.each(TOKENS)('with %s', (_, make, kind) => {
   });
 
   test.each(ROWS.map((row) => [row.method, row.path.toString().replace(/^\(\) => /, ''), row] as const))('%s %s', async (method, __, row) => {
-    const body = method === 'PUT' && row.path().includes('/manifests/') ? manifest.bytes : method === 'PATCH' ? '' : undefined;
-    const type = body === undefined ? {} : { 'content-type': body === '' ? 'application/octet-stream' : manifest.mediaType };
+    const body = row.body?.();
+    const type = body === undefined ? {} : { 'content-type': row.path().includes('/manifests/') ? manifest.mediaType : 'application/octet-stream' };
     const answer = await client.send(method, row.path(), { headers: { ...headers, ...type }, ...(body === undefined ? {} : { body }) });
     expect(answer.status, answer.body.toString()).toBe(row[kind]);
     if (answer.status === 401) expect(answer.header('www-authenticate')).toMatch(/^(Bearer realm="http:\/\/127\.0\.0\.1:\d+\/auth\/token"|Basic realm=)/);
@@ -129,19 +138,6 @@ describe.each(TOKENS)('with %s', (_, make, kind) => {
     if (token !== undefined && token.length > 10) expect(answer.body.toString()).not.toContain(token);
   });
 });
-
-const CLAIMS = { sub: 'writer', view: 'main', access: [{ type: 'repository', name: `docker.io/${NAME}`, actions: ['pull', 'push', 'delete'] }] };
-
-test('the forged tokens are good but for what is wrong with them', async () => {
-  const answer = await client.send('GET', `/v2/${NAME}/tags/list`, { headers: { authorization: `Bearer ${await forge({})}` } });
-  expect(answer.status).toBe(200);
-});
-
-function forge({ lifeSeconds = 300, secret = key.secret }: { readonly lifeSeconds?: number; readonly secret?: KeyObject }): Promise<string> {
-  const now = Math.floor(Date.now() / 1000);
-  return new SignJWT(CLAIMS).setProtectedHeader({ alg: 'HS256', typ: 'JWT', kid: key.kid }).setIssuer('umbra').setAudience('umbra')
-    .setIssuedAt(now - 600).setExpirationTime(now + lifeSeconds).sign(secret);
-}
 
 async function write(method: 'POST' | 'PUT', path: string, type: string, body: Uint8Array): Promise<void> {
   const { status } = await client.send(method, path, { headers: { authorization: basic('writer'), 'content-type': type }, body });

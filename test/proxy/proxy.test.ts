@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../services/certificates.ts';
-import { RegistryClient } from '../e2e/registry-client.ts';
+import { expectStatus, RegistryClient } from '../e2e/registry-client.ts';
 import { makeImage } from '../e2e/images.ts';
+import { accessTokens } from '../support/access-tokens.ts';
 import { fakeUpstream, type FakeUpstream } from '../support/fake-upstream.ts';
 import { startUmbra, type Overrides, type Surroundings, type TestUmbra } from '../support/umbra.ts';
 import { endWires, secure, tunnelTo, Wire } from './wire.ts';
@@ -70,9 +71,9 @@ async function echo(host = '127.0.0.1'): Promise<{ readonly port: number; readon
   return { port: (server.address() as AddressInfo).port, connections }; // of TCP
 }
 
-async function connectLine(umbra: TestUmbra, authority: string): Promise<string> {
+async function connectLine(umbra: TestUmbra, authority: string, more = 'Proxy-Authorization: Basic c2VjcmV0\r\n'): Promise<string> {
   const wire = await Wire.open(umbra.origin);
-  const head = await wire.send(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\nProxy-Authorization: Basic c2VjcmV0\r\n\r\n`).head();
+  const head = await wire.send(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${more}\r\n`).head();
   return head.slice(0, head.indexOf('\r\n'));
 }
 
@@ -287,6 +288,48 @@ describe('a host that is no upstream', () => {
     await wire.send('x').bytes(1);
     await once(connections[0] as Socket, 'close');
     expect(await wire.rest()).toBe('');
+  });
+});
+
+/** The table of `test/conformance/access.test.ts`, for CONNECT and what is asked behind it. */
+describe('who may do what through the proxy', () => {
+  const USERS = [{ name: 'reader', password: 'pw:reader', access: 'pull' }, { name: 'writer', password: 'pw:writer', access: 'push' }];
+  const ROWS = { bad: [401, 401], uncovered: [401, 401], pull: [200, 401], push: [200, 202] } as const;
+  let umbra: TestUmbra;
+  let tunnelled: number;
+  beforeEach(async () => {
+    tunnelled = (await echo()).port;
+    umbra = await start({ tunnel: [`127.0.0.1:${tunnelled}`] }, { auth: { keyFile: join(folder, 'access-key'), anonymous: 'none', users: USERS }, views: { define: { other: { parents: ['main'] } } } });
+    quay.content.addImage('org/app', { tag: '1' });
+  });
+  const behind = async (): Promise<Wire> => await secure(await tunnelTo(umbra.origin, 'quay.io:443'), { ca: ca(), servername: 'quay.io' });
+  const tokens = accessTokens({
+    keyFile: () => join(folder, 'access-key'), host: 'quay.io', name: 'org/app', otherName: 'org/other',
+    async tokenFor(user, scope) {
+      const login = Buffer.from(`${user}:pw:${user}`).toString('base64');
+      const answer = await client(umbra, 'https://quay.io').call(`/auth/token?scope=${encodeURIComponent(scope)}`, { headers: { authorization: `Basic ${login}` } });
+      expectStatus(answer, 200);
+      return (JSON.parse(answer.bytes.toString()) as { token: string }).token;
+    },
+  });
+
+  test.each(tokens.rows)('with %s', async (_, make, kind) => {
+    const token = await make();
+    const header = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`;
+    // Whom CONNECT is for decides, and nothing that comes with it: rights are asked for by what is asked for behind it.
+    for (const [authority, status] of [['quay.io:443', 200], [`127.0.0.1:${tunnelled}`, 200], ['ghcr.io:443', 403], ['nonsense', 400]] as const) {
+      expect(await connectLine(umbra, authority, token === undefined ? '' : `${header}Proxy-${header}`), authority).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    }
+    const asked = [
+      await (await behind()).send(`GET /v2/org/app/manifests/1 HTTP/1.1\r\nHost: quay.io\r\n${header}\r\n`).head(),
+      await (await behind()).send(`POST /v2/org/app/blobs/uploads/ HTTP/1.1\r\nHost: quay.io\r\nContent-Length: 0\r\n${header}\r\n`).head(),
+    ];
+    expect(asked.map((head) => Number(head.split(' ')[1]))).toEqual(ROWS[kind]);
+    if (token !== undefined) {
+      // A proxy's credentials are none of the registry's.
+      const head = await (await behind()).send(`GET /v2/org/app/manifests/1 HTTP/1.1\r\nHost: quay.io\r\nProxy-${header}\r\n`).head();
+      expect(head).toMatch(/^HTTP\/1.1 401 /);
+    }
   });
 });
 
