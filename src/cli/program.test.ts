@@ -20,11 +20,21 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(cwd, { recursive: true }));
 
-async function umbra(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function umbra(...args: string[]): Promise<Ran> {
+  return umbraIn({ PASSWORD: 'hunter2' }, ...args);
+}
+
+async function umbraIn(env: Readonly<Record<string, string>>, ...args: string[]): Promise<Ran> {
   let stdout = '';
   let stderr = '';
   const output = createOutput({ write: (text: string) => (stdout += text) }, { write: (text: string) => (stderr += text) });
-  const code = await run(args, { cwd, env: { PASSWORD: 'hunter2' }, processors: 2, output }, VERSIONS);
+  const code = await run(args, { cwd, env, processors: 2, output }, VERSIONS);
   return { code, stdout, stderr };
 }
 
@@ -57,12 +67,24 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['client-config', '--for', 'containers', '--ca', 'good.yaml'], '--ca good.yaml: expected a PEM file'],
     [['client-config', '--for', 'containers', '--ca', 'nothing'], '--ca nothing cannot be read: ENOENT'],
     [['client-config', '--for', 'containers', '--username', 'ci'], '--username and --password-file go together'],
+    [['client-config', '--for', 'containers', '--home', '/home/ci'], '--home is where the login goes: it wants --username'],
+    [['client-config', '--for', 'containers', '--home', 'ci', '--username', 'ci', '--password-file', 'good.yaml'], '--home ci: expected an absolute path'],
     [['client-config', '--for', 'containers', '-c', 'anywhere.yaml'], 'does not say what clients call it: give --registry'],
   ])('%j', async (args, hint) => {
     const { code, stdout, stderr } = await umbra(...args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(hint);
   });
+});
+
+test.each([
+  [{ HOME: '/root', SUDO_USER: 'ci' }, [], "note: the login is for /root, where root's clients look: for those of ci, add --home ~ci"],
+  [{ HOME: '/root' }, [], ''],
+  [{ HOME: '/root', SUDO_USER: 'ci' }, ['--home', '/'], ''],
+  [{}, ['--home', '/nobody/'], 'umbra: --home /nobody: no such folder there'],
+])('client-config apply in %j with %j says whose login it is', async (env, home, said) => {
+  const { stdout, stderr } = await umbraIn(env, 'client-config', 'apply', '--root', '.', '--dry-run', '--for', 'containers', '--username', 'ci', '--password-file', 'good.yaml', ...home);
+  expect((stdout + stderr).split('\n').filter((line) => /home|root's/.test(line)).join('')).toBe(said);
 });
 
 test.each([

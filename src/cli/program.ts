@@ -183,7 +183,7 @@ function build(world: World, versions: Versions, exit: (code: number) => void): 
       examples(
         'umbra client-config apply --for docker,containers --dry-run',
         'umbra client-config apply --for containerd --registry https://registry.example.org --ca ca.pem --strict --restart',
-        'umbra client-config apply --for docker,buildkit,containers --registry https://zuul-jobs.buildset-registry:5000 --ca ca.crt --username zuul --password-file pw --restart',
+        'umbra client-config apply --for docker,buildkit,containers --registry https://zuul-jobs.buildset-registry:5000 --ca ca.crt --username zuul --password-file pw --home ~zuul --restart',
       ),
     )
     .action(async (options) => exit(await (await import('./commands/client-config.ts')).applyClientConfig(options, world)));
@@ -254,6 +254,7 @@ function forClients(command: Command): Command {
     .option('--proxy <url>', 'docker asks through this listener of Umbra, which has proxy: true, instead of by mirrors')
     .option('--username <name>', 'whom the clients log in to Umbra as; goes with --password-file')
     .option('--password-file <file>', 'a file that holds the password')
+    .option('--home <folder>', 'the home of whom the login is for; the files in it are its owner’s (default: $HOME)')
     .option(...CONFIG_FLAG)
     .option(...JSON_FLAG);
 }

@@ -15,6 +15,8 @@ export interface Change {
   readonly content: string;
   /** It holds a password: nobody but its owner may read it. */
   readonly secret: boolean;
+  /** It lies in the home of whom the login is for: it is theirs. */
+  readonly inHome: boolean;
   /** Who must be told, if the file changes. */
   readonly needs: ServiceNeed | undefined;
   /**

@@ -3,8 +3,13 @@ import type { Change } from './change.ts';
 import { jsonKeys } from './merge/json-keys.ts';
 import type { Request } from './request.ts';
 
+/** @param path in the home of whom it is for. @returns nothing where nobody is to be logged in */
+export function loginOfUser(path: string, request: Request): readonly Change[] {
+  return login(`${request.machine.home}/${path}`, request, true);
+}
+
 /** @returns nothing where nobody is to be logged in */
-export function login(path: string, { registry, login: auth }: Request): readonly Change[] {
+export function login(path: string, { registry, login: auth }: Request, inHome = false): readonly Change[] {
   if (auth === undefined) return [];
   return [
     jsonKeys({
@@ -16,6 +21,7 @@ export function login(path: string, { registry, login: auth }: Request): readonl
           ? 'logins are kept by a helper (credsStore, credHelpers), not in this file: leave out --username here and log in with the client'
           : undefined,
       secret: true,
+      inHome,
     }),
   ];
 }

@@ -1,6 +1,6 @@
 /** `umbra client-config`: what a machine's clients must be told to ask Umbra, printed, or written and taken back. */
 import { readFileSync } from 'node:fs';
-import { resolve as resolvePath } from 'node:path';
+import { isAbsolute, resolve as resolvePath } from 'node:path';
 import process from 'node:process';
 import { applyConfig, revertConfig } from '../../client-config/machine/apply.ts';
 import type { Machine, Outcome } from '../../client-config/machine/apply.ts';
@@ -32,6 +32,8 @@ export interface ClientConfigOptions {
   readonly proxy?: string;
   readonly username?: string;
   readonly passwordFile?: string;
+  /** Of whom the login is for; a path of the machine. */
+  readonly home?: string;
   readonly strict?: boolean;
   readonly json?: boolean;
 }
@@ -57,7 +59,11 @@ export interface MachineOptions {
 export async function applyClientConfig(options: ClientConfigOptions & MachineOptions, world: World): Promise<number> {
   return orUsage(world, async () => {
     const { clients, request } = await understand(options, world);
-    return tell(applyConfig(machineOf(options, world), clients, request, options.dryRun === true), 'nothing to do: these clients are told so already', options, world);
+    const machine = machineOf(options, world);
+    const { home } = request.machine;
+    if (options.home !== undefined && machine.disk.ownerOfFolder(home) === undefined) throw new Refused(`--home ${home}: no such folder there`);
+    const outcome = applyConfig(machine, clients, request, options.dryRun === true);
+    return tell({ ...outcome, notes: [...outcome.notes, ...whoseLogin(options, world)] }, 'nothing to do: these clients are told so already', options, world);
   });
 }
 
@@ -72,6 +78,12 @@ function machineOf({ root = '/', restart = false }: MachineOptions, world: World
     owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
     telling: { live: disk.root === '', restart, systemd: thisSystemd(world.env) },
   };
+}
+
+/** sudo makes root's home of the user's, where the user's clients do not look. */
+function whoseLogin({ username, home }: ClientConfigOptions, { env }: World): readonly string[] {
+  const { HOME: own, SUDO_USER: user } = env;
+  return username === undefined || home !== undefined || user === undefined || own === undefined ? [] : [`the login is for ${own}, where root's clients look: for those of ${user}, add --home ~${user}`];
 }
 
 function tell({ work, refusals, services, notes, ok }: Outcome, nothing: string, { json = false, dryRun = false }: MachineOptions, { output }: World): number {
@@ -133,9 +145,16 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
       ca: options.ca === undefined ? undefined : authorities(options.ca, world),
       proxy,
       login: credentials(options, world),
-      machine: { ...ANY_MACHINE, home: world.env['HOME'] ?? ANY_MACHINE.home },
+      machine: { ...ANY_MACHINE, home: homeOf(options, world) },
     },
   };
+}
+
+function homeOf({ home, username }: ClientConfigOptions, { env }: World): string {
+  if (home === undefined) return env['HOME'] ?? ANY_MACHINE.home;
+  if (!isAbsolute(home)) throw new UsageError(`--home ${home}: expected an absolute path, as the machine has it`);
+  if (username === undefined) throw new UsageError('--home is where the login goes: it wants --username and --password-file');
+  return home.replace(/(?<=.)\/+$/, '');
 }
 
 function checked(option: string, word: string | undefined, problemOf: (word: string) => string | undefined): string | undefined {

@@ -3,7 +3,7 @@
  * behind /v2/; upstream is asked last, always.
  */
 import type { ClientPlan } from '../change.ts';
-import { login } from '../login.ts';
+import { loginOfUser } from '../login.ts';
 import { tomlBlock } from '../merge/toml-block.ts';
 import { wholeFile } from '../merge/whole.ts';
 import { Refused, pathOf } from '../request.ts';
@@ -30,7 +30,7 @@ export function buildkit(request: Request): ClientPlan {
     changes: [
       tomlBlock({ path: PATH, content: `${OURS}${block}`, block, place: 'end', keys: [...upstreams, registry.host, ...request.insecure].map((host) => ['registry', host]), needs }),
       ...(ca === undefined || registry.scheme === 'http' ? [] : [wholeFile({ path: CA, content: ca, needs })]),
-      ...login(`${request.machine.home}/.docker/config.json`, request),
+      ...loginOfUser('.docker/config.json', request),
     ],
     notes: [
       `a builder of buildx gets the file when it is made: docker buildx create --driver docker-container --driver-opt network=host --buildkitd-config ${PATH} --use`,

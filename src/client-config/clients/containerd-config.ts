@@ -35,6 +35,7 @@ export function criHostsDir(dir: string, file: CriFile | undefined): readonly Ch
       how: 'toml',
       content,
       secret: false,
+      inHome: false,
       needs: NEEDS,
       merge: (text) => (text === undefined ? { text: content, undo: { kind: 'text', swaps: [{ was: '', is: block }] } } : merge(text, dir, value, file)),
     },

@@ -3,7 +3,7 @@
  * speaks of a prefix wins, so ours has a name that comes late.
  */
 import type { ClientPlan, ServiceNeed } from '../change.ts';
-import { login } from '../login.ts';
+import { loginOfUser } from '../login.ts';
 import { wholeFile } from '../merge/whole.ts';
 import { Refused, pathOf } from '../request.ts';
 import type { Request } from '../request.ts';
@@ -12,7 +12,7 @@ import { OURS, quoted } from '../toml-words.ts';
 export const REGISTRIES = '/etc/containers/registries.conf.d/900-umbra.conf';
 
 export function containers(request: Request): ClientPlan {
-  return { changes: [...registries(request), ...login(`${request.machine.home}/.config/containers/auth.json`, request)], notes: [] };
+  return { changes: [...registries(request), ...loginOfUser('.config/containers/auth.json', request)], notes: [] };
 }
 
 export function registries(request: Request, needs?: ServiceNeed): ClientPlan['changes'] {

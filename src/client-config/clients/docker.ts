@@ -4,7 +4,7 @@
  */
 import { isLoopback } from '../../config/address.ts';
 import type { Change, ClientPlan, ServiceNeed } from '../change.ts';
-import { login } from '../login.ts';
+import { loginOfUser } from '../login.ts';
 import { jsonKeys } from '../merge/json-keys.ts';
 import { wholeFile } from '../merge/whole.ts';
 import { Refused, urlOf } from '../request.ts';
@@ -22,7 +22,7 @@ export function docker(request: Request): ClientPlan {
   if (view !== undefined) throw new Refused("docker's mirrors take no path: give Umbra a listener with this view, or views.hostSuffix, and say --config, or --registry with its URL instead of --view");
   if (strict && proxy === undefined) throw new Refused('docker has no strict mode: it goes to Docker Hub whenever a mirror fails; give --proxy, which it cannot pass by');
   const plan = proxy === undefined ? mirrored(request) : proxied(request, proxy);
-  const logins = login(`${request.machine.home}/.docker/config.json`, request);
+  const logins = loginOfUser('.docker/config.json', request);
   return {
     changes: [...plan.changes, ...logins],
     notes: auth === undefined || proxy !== undefined ? plan.notes : [...plan.notes, 'docker uses the login for images by Umbra’s own name; to a mirror it sends what it has for Docker Hub, if asked: give it a listener with mirror: true'],

@@ -5,6 +5,7 @@ import { carryOut, conclude, dueAfter } from './carry-out.ts';
 import type { Disk } from './disk.ts';
 import { examineApply, examineRevert } from './examine.ts';
 import type { Examined } from './examine.ts';
+import type { Owner } from './identity.ts';
 import { readRecord } from './record.ts';
 import type { MachineRecord } from './record.ts';
 import { tellServices } from './services.ts';
@@ -14,8 +15,8 @@ import { survey } from './survey.ts';
 
 export interface Machine {
   readonly disk: Disk;
-  /** Whose the files are that we make. */
-  readonly owner: { readonly uid: number; readonly gid: number };
+  /** Whose the files are that we make, but for those in a home. */
+  readonly owner: Owner;
   readonly telling: Telling;
 }
 
@@ -31,7 +32,7 @@ export function applyConfig(machine: Machine, clients: readonly ClientName[], re
   const { disk, owner } = machine;
   const { changes, notes } = plan(clients, { ...request, machine: survey(disk, request.machine.home, clients, request.upstreams) });
   const record = readRecord(disk);
-  const examined = examineApply(disk, record, changes, clients, owner);
+  const examined = examineApply(disk, record, changes, clients, { machine: owner, home: disk.ownerOfFolder(request.machine.home) ?? owner });
   return examined.refusals.length > 0 ? { work: [], refusals: examined.refusals, services: [], notes: [], ok: false } : conduct(machine, record, examined, dryRun, notes);
 }
 

@@ -7,11 +7,10 @@ import type { ServiceNeed } from '../change.ts';
 import type { Disk } from './disk.ts';
 import { sameFile } from './examine.ts';
 import type { FileWork } from './examine.ts';
+import type { Owner } from './identity.ts';
 import { removeRecord, writeRecord } from './record.ts';
-import type { Entry, MachineRecord } from './record.ts';
+import type { Entry, MachineRecord, MadeFolder } from './record.ts';
 import { Refused } from '../request.ts';
-
-type Owner = { readonly uid: number; readonly gid: number };
 
 /** Who must be told of what comes to differ, or has not been told of what came to before. */
 export function dueAfter(before: MachineRecord, work: readonly FileWork[]): readonly ServiceNeed[] {
@@ -24,23 +23,23 @@ export function carryOut(disk: Disk, before: MachineRecord, work: readonly FileW
   const due = dueAfter(before, work);
   const writes = work.filter(({ now, becomes }) => !sameFile(now, becomes));
   const settled = settle(before, work);
-  const missing = writes.flatMap(({ path, becomes }) => (becomes === undefined ? [] : disk.missingFolders(path)));
-  const made = [...new Set([...before.made, ...missing])].toSorted((a, b) => a.split('/').length - b.split('/').length);
+  const missing = writes.flatMap(({ path, becomes, as }) => (becomes === undefined ? [] : disk.missingFolders(path).map((folder): MadeFolder => ({ path: folder, ...(as && { as }) }))));
+  const made = [...before.made, ...missing].filter(({ path }, i, all) => all.findIndex((one) => one.path === path) === i).toSorted((a, b) => depth(a) - depth(b));
   if (writes.length === 0 && same(before, { ...settled, made, due })) return before;
 
   const intent = before.entries.map((entry) => both(entry, settled.entries.find(({ path }) => path === entry.path)));
   const fresh = settled.entries.filter(({ path }) => !before.entries.some((entry) => entry.path === path));
   writeRecord(disk, { entries: [...intent, ...fresh], made, due }, owner);
 
-  for (const folder of missing) if (!disk.exists(folder)) disk.makeFolder(folder);
-  for (const { path, now, becomes } of writes) {
+  for (const { path, as } of missing) if (!disk.exists(path)) disk.makeFolder(path, as === undefined ? 0o755 : 0o700, as);
+  for (const { path, now, becomes, as } of writes) {
     // Somebody may have written since it was examined.
     if (!sameFile(disk.read(path), now)) throw new Refused(`${path} changes at this moment: try again`);
-    if (becomes === undefined) disk.remove(path);
-    else disk.write(path, becomes);
+    if (becomes === undefined) disk.remove(path, as);
+    else disk.write(path, becomes, as);
   }
-  for (const { path } of work) disk.removeTemporaryOf(path);
-  const stay = made.toReversed().filter((folder) => !disk.removeEmptyFolder(folder)).toReversed();
+  for (const { path, as } of work) disk.removeTemporaryOf(path, as);
+  const stay = made.toReversed().filter(({ path, as }) => !disk.removeEmptyFolder(path, as)).toReversed();
   const after: MachineRecord = { entries: settled.entries, made: stay, due };
   writeRecord(disk, after, owner);
   return after;
@@ -62,6 +61,10 @@ function settle(before: MachineRecord, work: readonly FileWork[]): { readonly en
 function both(entry: Entry, next: Entry | undefined): Entry {
   if (next === undefined) return entry;
   return { ...next, left: [...next.left, ...entry.left.filter(({ sha256 }) => next.left.every((one) => one.sha256 !== sha256))] };
+}
+
+function depth({ path }: MadeFolder): number {
+  return path.split('/').length;
 }
 
 function same(one: MachineRecord, other: MachineRecord): boolean {

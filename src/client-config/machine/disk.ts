@@ -2,9 +2,11 @@
  * The files of a machine whose root is a folder: `/`, or that of an image or of a test. Links are followed, and never lead
  * out of that folder. What is written is there whole or not at all, whenever the process dies.
  */
-import { chmodSync, chownSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fstatSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Refused } from '../request.ts';
+import { actAs } from './identity.ts';
+import type { Owner } from './identity.ts';
 
 export interface FileState {
   readonly bytes: Buffer;
@@ -13,6 +15,7 @@ export interface FileState {
   readonly gid: number;
 }
 
+const NOT_ALLOWED: ReadonlySet<string | undefined> = new Set(['EACCES', 'EPERM']);
 const MAX_LINKS = 40;
 const MODE_BITS = 0o7777;
 
@@ -76,52 +79,81 @@ export class Disk {
     return [...this.missingFolders(parent), parent];
   }
 
-  makeFolder(path: string, mode = 0o755): void {
-    this.#step(`mkdir ${path}`);
-    mkdirSync(this.#at(path), { mode, recursive: true });
+  /** Whose a folder is; undefined where there is no such folder. */
+  ownerOfFolder(path: string): Owner | undefined {
+    const stat = statSync(this.#at(this.resolve(path)), { throwIfNoEntry: false });
+    return stat?.isDirectory() === true ? { uid: stat.uid, gid: stat.gid } : undefined;
+  }
+
+  /** @param as whose home it is in, here and below: what is done is done as them. @throws Refused where they may not */
+  makeFolder(path: string, mode = 0o755, as?: Owner): void {
+    this.#act(path, as, () => {
+      this.#step(`mkdir ${path}`);
+      mkdirSync(this.#at(path), { mode, recursive: true });
+    });
   }
 
   /** @returns whether it is gone now */
-  removeEmptyFolder(path: string): boolean {
+  removeEmptyFolder(path: string, as?: Owner): boolean {
     if (lstatSync(this.#at(path), { throwIfNoEntry: false }) === undefined) return true;
     if (this.list(path).length > 0) return false;
-    this.#step(`rmdir ${path}`);
-    rmdirSync(this.#at(path));
+    this.#act(path, as, () => {
+      this.#step(`rmdir ${path}`);
+      rmdirSync(this.#at(path));
+    });
     return true;
   }
 
-  write(path: string, { bytes, mode, uid, gid }: FileState): void {
+  write(path: string, { bytes, mode, uid, gid }: FileState, as?: Owner): void {
     const temporary = this.#temporaryOf(path);
-    rmSync(this.#at(temporary), { force: true });
-    this.#step(`open ${temporary}`);
-    const file = openSync(this.#at(temporary), 'wx', 0o600);
+    const file = this.#act(temporary, as, () => {
+      rmSync(this.#at(temporary), { force: true });
+      this.#step(`open ${temporary}`);
+      return openSync(this.#at(temporary), 'wx', 0o600);
+    });
     try {
       this.#step(`write ${temporary}`);
       writeFileSync(file, bytes);
       fsyncSync(file);
+      // Of what is open: in a folder of others, another file may stand at the path by now.
+      const made = fstatSync(file);
+      if (made.uid !== uid || made.gid !== gid) fchownSync(file, uid, gid);
+      fchmodSync(file, mode); // last: a change of the owner takes bits away
     } finally {
       closeSync(file);
     }
-    const made = statSync(this.#at(temporary));
-    if (made.uid !== uid || made.gid !== gid) chownSync(this.#at(temporary), uid, gid);
-    chmodSync(this.#at(temporary), mode); // last: a change of the owner takes bits away
-    this.#step(`rename to ${path}`);
-    renameSync(this.#at(temporary), this.#at(path));
-    this.#flush(dirname(path));
+    this.#act(path, as, () => {
+      this.#step(`rename to ${path}`);
+      renameSync(this.#at(temporary), this.#at(path));
+      this.#flush(dirname(path));
+    });
   }
 
-  remove(path: string): void {
-    this.#step(`remove ${path}`);
-    rmSync(this.#at(path), { force: true });
-    this.#flush(dirname(path));
+  remove(path: string, as?: Owner): void {
+    this.#act(path, as, () => {
+      this.#step(`remove ${path}`);
+      rmSync(this.#at(path), { force: true });
+      this.#flush(dirname(path));
+    });
   }
 
   /** What a process that died while it wrote has left. */
-  removeTemporaryOf(path: string): void {
+  removeTemporaryOf(path: string, as?: Owner): void {
     const temporary = this.#temporaryOf(path);
     if (lstatSync(this.#at(temporary), { throwIfNoEntry: false }) === undefined) return;
-    this.#step(`remove ${temporary}`);
-    rmSync(this.#at(temporary));
+    this.#act(temporary, as, () => {
+      this.#step(`remove ${temporary}`);
+      rmSync(this.#at(temporary));
+    });
+  }
+
+  #act<T>(path: string, as: Owner | undefined, act: () => T): T {
+    try {
+      return actAs(as, act);
+    } catch (error) {
+      if (as === undefined || !NOT_ALLOWED.has((error as NodeJS.ErrnoException).code)) throw error;
+      throw new Refused(`${path}: user ${as.uid}, in whose home it is to be, may not write there`, { cause: error });
+    }
   }
 
   #temporaryOf(path: string): string {

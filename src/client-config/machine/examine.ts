@@ -7,6 +7,7 @@ import type { PlannedChange } from '../plan.ts';
 import { Refused } from '../request.ts';
 import type { ClientName } from '../request.ts';
 import type { Disk, FileState } from './disk.ts';
+import type { Owner } from './identity.ts';
 import type { Entry, MachineRecord } from './record.ts';
 
 export interface FileWork {
@@ -18,6 +19,15 @@ export interface FileWork {
   readonly entry: Entry | undefined;
   readonly needs: ServiceNeed | undefined;
   readonly secret: boolean;
+  /** In whose home it is. */
+  readonly as: Owner | undefined;
+}
+
+/** Whose the files are that are made. */
+export interface Owners {
+  readonly machine: Owner;
+  /** Those in the home of whom the login is for. */
+  readonly home: Owner;
 }
 
 export interface Examined {
@@ -36,17 +46,17 @@ export function sameFile(one: FileState | undefined, other: FileState | undefine
 }
 
 /** For `apply`: these clients get these changes, and lose what they had besides. */
-export function examineApply(disk: Disk, record: MachineRecord, changes: readonly PlannedChange[], clients: readonly ClientName[], owner: { readonly uid: number; readonly gid: number }): Examined {
+export function examineApply(disk: Disk, record: MachineRecord, changes: readonly PlannedChange[], clients: readonly ClientName[], owners: Owners): Examined {
   const wanted = changes.map((change) => ({ change, path: disk.resolve(change.path) }));
   const kept = record.entries.filter(({ path }) => !wanted.some((one) => one.path === path));
   return collect([
-    ...wanted.map(({ change, path }) => () => changed(disk, path, change, record.entries.find((entry) => entry.path === path), clients, owner)),
+    ...wanted.map(({ change, path }) => () => changed(disk, path, change, record.entries.find((entry) => entry.path === path), clients, owners)),
     ...kept.map((entry) => () => {
       const others = entry.clients.filter((client) => !clients.includes(client));
       if (others.length === entry.clients.length) return undefined;
       if (others.length === 0) return restored(disk, entry);
       const now = disk.read(entry.path);
-      return { path: entry.path, now, becomes: now, entry: { ...entry, clients: others }, needs: undefined, secret: false };
+      return { path: entry.path, now, becomes: now, entry: { ...entry, clients: others }, needs: undefined, secret: false, as: entry.as };
     }),
   ]);
 }
@@ -71,24 +81,27 @@ function collect(questions: readonly (() => FileWork | undefined)[]): Examined {
   return { work, refusals };
 }
 
-function changed(disk: Disk, path: string, change: PlannedChange, entry: Entry | undefined, clients: readonly ClientName[], owner: { readonly uid: number; readonly gid: number }): FileWork {
+function changed(disk: Disk, path: string, change: PlannedChange, entry: Entry | undefined, clients: readonly ClientName[], owners: Owners): FileWork {
+  const as = change.inHome ? owners.home : undefined;
+  const owner = as ?? owners.machine;
   const now = disk.read(path);
+  if (as !== undefined && now !== undefined && now.uid !== as.uid) throw new Refused(`${path} belongs to user ${now.uid}, so user ${as.uid}, in whose home it is, could not read the login: give it to them (chown), or move it away`);
   const before = withoutOurs(path, now, entry);
   const text = before === undefined ? undefined : textOf(path, before.bytes);
   const merged = change.merge(text);
-  if (merged.text === text) return { path, now, becomes: before, entry: undefined, needs: change.needs, secret: change.secret };
+  if (merged.text === text) return { path, now, becomes: before, entry: undefined, needs: change.needs, secret: change.secret, as };
   const mode = before === undefined ? change.mode : change.secret ? before.mode & 0o700 : before.mode;
   const becomes: FileState = { bytes: Buffer.from(merged.text), mode, uid: before?.uid ?? owner.uid, gid: before?.gid ?? owner.gid };
   const others = entry?.clients.filter((client) => !clients.includes(client)) ?? [];
   if (others.length > 0 && !sameFile(now, becomes)) throw new Refused(`${path} says something else for ${others.join(', ')}: apply for ${[...change.clients, ...others].join(',')} at once`);
-  const next: Entry = { path, clients: [...new Set([...others, ...change.clients])], before, left: [{ sha256: sha256(becomes.bytes), mode, undo: merged.undo }], ...(change.needs && { needs: change.needs }) };
-  return { path, now, becomes, entry: next, needs: change.needs, secret: change.secret };
+  const next: Entry = { path, clients: [...new Set([...others, ...change.clients])], before, left: [{ sha256: sha256(becomes.bytes), mode, undo: merged.undo }], ...(as && { as }), ...(change.needs && { needs: change.needs }) };
+  return { path, now, becomes, entry: next, needs: change.needs, secret: change.secret, as };
 }
 
 function restored(disk: Disk, entry: Entry): FileWork {
   const now = disk.read(entry.path);
   const secret = [now, entry.before].some((state) => state !== undefined && (state.mode & 0o077) === 0);
-  return { path: entry.path, now, becomes: withoutOurs(entry.path, now, entry), entry: undefined, needs: entry.needs, secret };
+  return { path: entry.path, now, becomes: withoutOurs(entry.path, now, entry), entry: undefined, needs: entry.needs, secret, as: entry.as };
 }
 
 /** The file as it would be had we never been there. @throws Refused where our part cannot be told from others' */

@@ -6,6 +6,7 @@ import type { ServiceNeed, Undo } from '../change.ts';
 import type { ClientName } from '../request.ts';
 import { Refused } from '../request.ts';
 import type { Disk, FileState } from './disk.ts';
+import type { Owner } from './identity.ts';
 
 export const STATE_FOLDER = '/var/lib/umbra-client-config';
 const FILE = `${STATE_FOLDER}/record.json`;
@@ -13,9 +14,14 @@ const FILE = `${STATE_FOLDER}/record.json`;
 export interface MachineRecord {
   readonly entries: readonly Entry[];
   /** Folders that are there for our sake, outermost first. */
-  readonly made: readonly string[];
+  readonly made: readonly MadeFolder[];
   /** Services that have not been told of what changed. */
   readonly due: readonly ServiceNeed[];
+}
+
+export interface MadeFolder {
+  readonly path: string;
+  readonly as?: Owner;
 }
 
 export interface Entry {
@@ -24,6 +30,8 @@ export interface Entry {
   readonly clients: readonly ClientName[];
   /** Undefined: there was no file. */
   readonly before: FileState | undefined;
+  /** In whose home it is, if it is a login: they write there, not root. */
+  readonly as?: Owner;
   /** Who must be told when it changes. */
   readonly needs?: ServiceNeed;
   /** What we may have left there, newest first: more than one where a process died. */
@@ -41,7 +49,8 @@ export const NO_RECORD: MachineRecord = { entries: [], made: [], due: [] };
 interface Stored {
   readonly version: 1;
   readonly entries: readonly (Omit<Entry, 'before'> & { readonly before: (Omit<FileState, 'bytes'> & { readonly base64: string }) | null })[];
-  readonly made: readonly string[];
+  /** A path alone was written by versions that knew of no homes. */
+  readonly made: readonly (string | MadeFolder)[];
   readonly due: readonly ServiceNeed[];
 }
 
@@ -51,13 +60,13 @@ export function readRecord(disk: Disk): MachineRecord {
   const stored = JSON.parse(text) as Stored; // nobody else writes it
   if (stored.version !== 1) throw new Refused(`${FILE} is of a later version of Umbra: use that one`);
   return {
-    made: stored.made,
+    made: stored.made.map((folder) => (typeof folder === 'string' ? { path: folder } : folder)),
     due: stored.due,
     entries: stored.entries.map(({ before, ...entry }) => ({ ...entry, before: before === null ? undefined : { bytes: Buffer.from(before.base64, 'base64'), mode: before.mode, uid: before.uid, gid: before.gid } })),
   };
 }
 
-export function writeRecord(disk: Disk, { entries, made, due }: MachineRecord, owner: { readonly uid: number; readonly gid: number }): void {
+export function writeRecord(disk: Disk, { entries, made, due }: MachineRecord, owner: Owner): void {
   if (!disk.exists(STATE_FOLDER)) disk.makeFolder(STATE_FOLDER, 0o700);
   const stored: Stored = {
     version: 1,

@@ -13,12 +13,13 @@ export interface JsonKeys {
   /** Says why it is of no use in such a file, if it is. */
   readonly objection?: (file: Readonly<Record<string, unknown>>) => string | undefined;
   readonly secret?: boolean;
+  readonly inHome?: boolean;
   readonly needs?: ServiceNeed;
 }
 
 export function jsonKeys(keys: JsonKeys): Change {
-  const { path, secret = false, needs } = keys;
-  return { path, mode: secret ? 0o600 : 0o644, how: 'json', content: fresh(keys), secret, needs, merge: (text) => merge(text, keys) };
+  const { path, secret = false, inHome = false, needs } = keys;
+  return { path, mode: secret ? 0o600 : 0o644, how: 'json', content: fresh(keys), secret, inHome, needs, merge: (text) => merge(text, keys) };
 }
 
 function fresh({ lists = [], sets = [] }: JsonKeys): string {

@@ -27,6 +27,7 @@ export function tomlBlock({ path, content, block, place, keys, objection, secret
     how: 'toml',
     content,
     secret,
+    inHome: false,
     needs,
     merge(text) {
       if (text === undefined || text.trim() === '' || text === content) return { text: content, undo: { kind: 'text', swaps: [{ was: '', is: content }] } };

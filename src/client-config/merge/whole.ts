@@ -16,6 +16,7 @@ export function wholeFile({ path, content, secret = false, needs }: WholeFile): 
     how: 'whole',
     content,
     secret,
+    inHome: false,
     needs,
     merge(text) {
       // Written by hand after what we print, perhaps: then it is not ours to take away either.
