@@ -108,9 +108,10 @@ export class CachedRecords<T extends object> {
     if (othersMayHold) await tell(key);
   }
 
-  forget(key: string): void {
-    this.#held.delete(key);
+  /** Whether memory had anything. */
+  forget(key: string): boolean {
     for (const reading of this.#reading.get(key) ?? []) reading.overtaken = true;
+    return this.#held.delete(key);
   }
 
   async #served(key: string): Promise<T | undefined> {

@@ -39,11 +39,16 @@ export interface Commit {
   readonly checkedMs?: number;
 }
 
+export interface Tagged {
+  readonly tag: TagRecord;
+  readonly record: ManifestRecord;
+}
+
 export interface Manifests {
   /** The record, where the manifest lives. */
   find(repo: Repo, digest: Digest): Promise<ManifestRecord | undefined>;
   /** What a tag names, where both live. */
-  tagged(repo: Repo, tag: string): Promise<{ readonly tag: TagRecord; readonly record: ManifestRecord } | undefined>;
+  tagged(repo: Repo, tag: string): Promise<Tagged | undefined>;
   /** The bytes of a record; from memory where they were read before. @throws RegistryError UNAVAILABLE */
   bytes(repo: Repo, digest: Digest, record: ManifestRecord): Promise<Buffer>;
   /** @throws RegistryError MANIFEST_BLOB_UNKNOWN where something it relies on is being removed: the client uploads it again */
@@ -85,6 +90,24 @@ export function manifests(deps: ManifestsDeps): Manifests {
     const key = keys.manifest(repo, digest);
     const record = await (fresh ? records.readFresh(key) : records.read(key));
     return record === undefined || (await isGone(repo, record.incarnation, fresh)) ? undefined : record;
+  }
+
+  // Below, who finds nothing looks past memory: what was deleted, and pushed again on another node, is there at once, as what never was.
+
+  async function found(repo: Repo, digest: Digest): Promise<ManifestRecord | undefined> {
+    return (await living(repo, digest)) ?? (records.forget(keys.manifest(repo, digest)) ? await living(repo, digest) : undefined);
+  }
+
+  async function tagged(repo: Repo, name: string): Promise<Tagged | undefined> {
+    return (await taggedNow(repo, name)) ?? (tags.forget(repo, name) ? await taggedNow(repo, name) : undefined);
+  }
+
+  async function taggedNow(repo: Repo, name: string): Promise<Tagged | undefined> {
+    const tag = await tags.find(repo, name);
+    if (tag === undefined) return undefined;
+    const record = await found(repo, tag.digest);
+    if (record === undefined || (record.incarnation !== tag.incarnation && (await isGone(repo, tag.incarnation)))) return undefined;
+    return { tag, record };
   }
 
   /** The manifest's own bytes, under a generation that can be relied on once its reference is written. */
@@ -205,15 +228,8 @@ export function manifests(deps: ManifestsDeps): Manifests {
   }
 
   return {
-    find: (repo, digest) => living(repo, digest),
-
-    async tagged(repo, name) {
-      const tag = await tags.find(repo, name);
-      if (tag === undefined) return undefined;
-      const record = await living(repo, tag.digest);
-      if (record === undefined || (record.incarnation !== tag.incarnation && (await isGone(repo, tag.incarnation)))) return undefined;
-      return { tag, record };
-    },
+    find: found,
+    tagged,
 
     async bytes(repo, digest, record) {
       const held = cache.get(digest);

@@ -104,4 +104,17 @@ describe.each([250, 1_000, 60_000])('with a staleness of %i ms', (staleMs) => {
     const moved = await push(a, 'two', 'moved');
     expect(await tagged(b, 'moved')).toBe(moved);
   });
+
+  test('what was deleted and is pushed again is there at once, also for who saw that it was gone', async () => {
+    const [a, b] = nodes(staleMs);
+    for (const remove of [async () => void (await a.manifests.remove(repo, EMPTY)), async () => a.tags.remove(repo, 'latest')]) {
+      await push(a, '', 'latest');
+      expect([await stands(b, EMPTY), await tagged(b)]).toEqual([true, EMPTY]);
+      await remove();
+      nowMs += staleMs;
+      expect(await tagged(b)).toBeUndefined();
+      await push(a, '', 'latest');
+      expect([await stands(b, EMPTY), await tagged(b)]).toEqual([true, EMPTY]);
+    }
+  });
 });

@@ -15,6 +15,8 @@ import type { TagRecord } from './records.ts';
 export interface Tags {
   /** As written; whether its manifest lives is not looked at. */
   find(repo: Repo, tag: string): Promise<TagRecord | undefined>;
+  /** What memory has of it is not believed any more; whether it had anything. */
+  forget(repo: Repo, tag: string): boolean;
   /** Durable after `sync` of the key it returns. */
   write(repo: Repo, tag: string, record: TagRecord): Promise<string>;
   /** Leaves a tombstone; durable. */
@@ -30,6 +32,8 @@ export function tags(driver: Driver, records: CachedRecords<TagRecord>, expiry: 
       const [record, beforeMs] = await Promise.all([records.read(keys.tag(repo, tag)), expiry.beforeMs(repo.view)]);
       return record !== undefined && holds(record, beforeMs) ? record : undefined;
     },
+
+    forget: (repo, tag) => records.forget(keys.tag(repo, tag)),
 
     async write(repo, tag, record) {
       const key = keys.tag(repo, parseTag(tag));
