@@ -75,6 +75,8 @@ export async function join(deps: MembershipDeps, signal: AbortSignal): Promise<v
 export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<void> {
   const { state, log, url, timers, random } = deps;
   let trouble: string | undefined;
+  /** What the store failed with, until the service has heard of it. */
+  let untold: string | undefined;
   let waitMs = TELL_MS * random();
   let fastMs = FIRST_WAIT_MS;
   for (;;) {
@@ -86,7 +88,10 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
       regularMs = (identity?.renewSeconds ?? 0) * 1000 || LONGEST_WAIT_MS;
       const { hash } = await tokenIn(deps.tokenFile).catch(() => ({ hash: undefined }));
       const isNew = identity === undefined || (hash !== undefined && hash !== identity.tokenHash);
-      const { taken, renewSeconds } = isNew ? await exchange(deps, signal).then((answer) => ({ taken: true, ...answer })) : await renewOnce(deps, identity, await deps.condition(), signal);
+      const condition = await deps.condition();
+      untold = condition.error ?? untold;
+      const { taken, renewSeconds } = isNew ? await exchange(deps, signal).then((answer) => ({ taken: true, ...answer })) : await renewOnce(deps, identity, { ...condition, error: untold }, signal);
+      if (!isNew) untold = undefined;
       if (trouble !== undefined) log.info({ service: url }, 'the cluster service answers again');
       trouble = undefined;
       fastMs = FIRST_WAIT_MS;

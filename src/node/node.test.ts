@@ -159,6 +159,18 @@ describe('a node that has its credential', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'the cluster service answers again' });
   });
 
+  test('tells what the store failed with when the service is back', async () => {
+    await start();
+    service.next.push({ status: 503 });
+    condition = { error: 'swift is away', disk: null };
+    await pass();
+    await expect.poll(() => service.renewals.length).toBe(1);
+    condition = { error: undefined, disk: null };
+    await pass();
+    await pass();
+    await expect.poll(() => service.renewals.map(({ lastError }) => lastError)).toEqual(['swift is away', 'swift is away', null]);
+  });
+
   test('keeps it where the service knows the node no more', async () => {
     await start();
     service.next.push({ status: 401 });
@@ -202,6 +214,13 @@ describe('a node that has its credential', () => {
     await pass();
     expect(JSON.parse(await file('node.json'))).toMatchObject({ id: ID, key: KEY, generation: 1 });
   });
+});
+
+test('what was half written when a process was killed is taken away, and nothing else', async () => {
+  await mkdir(join(folder, 'state'));
+  for (const name of [`credential.json.${'0'.repeat(16)}.tmp`, 'kept.tmp']) await writeFile(join(folder, 'state', name), 'x');
+  await start();
+  expect((await readdir(join(folder, 'state'))).toSorted()).toEqual(['credential.json', 'kept.tmp', 'node.json', 'users.htpasswd']);
 });
 
 test('a folder that others may read is closed to them', async () => {

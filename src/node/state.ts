@@ -4,7 +4,7 @@
  * for people, who have to know the password). For its owner alone; each file is replaced whole, so that readers in other processes see an old one or a new one.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseCredential, type Credential, type PushUser } from '../bootstrap-wire.ts';
 
@@ -24,7 +24,7 @@ export interface NodeState {
   identity(): Promise<NodeIdentity | undefined>;
   /** Whether there is one that can be used: what a bad disk made of it is got anew. */
   hasCredential(): Promise<boolean>;
-  /** Makes the folder, and a file of those who may push that is empty. @throws Error naming it */
+  /** Makes the folder, and a file of those who may push that is empty; takes away what was half written when a process was killed. @throws Error naming it */
   prepare(): Promise<void>;
   putIdentity(identity: NodeIdentity): Promise<void>;
   putCredential(credential: Credential, pushUser: PushUser | undefined): Promise<void>;
@@ -34,6 +34,8 @@ export interface NodeStateDeps {
   /** bcrypt. */
   readonly hashPassword: (password: string) => Promise<string>;
 }
+
+const DRAFT = /^[\w-]+\.\w+\.[0-9a-f]{16}\.tmp$/;
 
 export function nodeState(folder: string, { hashPassword }: NodeStateDeps): NodeState {
   const identityFile = join(folder, 'node.json');
@@ -50,6 +52,7 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
         await chmod(folder, 0o700).catch(() => undefined); // one that systemd made may not be ours to change
+        for (const name of await readdir(folder)) if (DRAFT.test(name)) await rm(join(folder, name), { force: true });
         if (!(await isThere(usersFile))) await replace(usersFile, '');
       } catch (cause) {
         throw new Error(`node.state, ${folder}, cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
@@ -85,7 +88,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 async function replace(path: string, text: string): Promise<void> {
-  const draft = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  const draft = `${path}.${randomBytes(8).toString('hex')}.tmp`; // as DRAFT has it
   try {
     {
       await using file = await open(draft, 'wx', 0o600);
