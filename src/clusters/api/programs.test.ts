@@ -1,6 +1,7 @@
 /** Programs for nodes, over HTTP: files in a folder, which others put there and take away while the service runs. */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { testService, type TestService } from '../service.fixture.ts';
@@ -36,6 +37,14 @@ describe('a program', () => {
   test('is measured by HEAD', async () => {
     const { status, text, headers } = await get(put('umbra-1.2.3-linux-amd64.tar.gz', 'for amd64'), 'HEAD');
     expect([status, text, headers.get('content-length')]).toEqual([200, '', '9']);
+  });
+
+  test('is served whatever else has a name like one', async () => {
+    mkdirSync(join(folder, 'umbra-1.0.0-linux-amd64.tar.gz'));
+    execFileSync('mkfifo', [join(folder, 'umbra-1.0.1-linux-amd64.tar.gz')]);
+    symlinkSync('nowhere', join(folder, 'umbra-1.0.2-linux-amd64.tar.gz'));
+    const sha256 = put('umbra-1.2.3-linux-amd64.tar.gz', 'for amd64');
+    expect(await get(sha256)).toMatchObject({ status: 200, text: 'for amd64' });
   });
 
   test.each(['POST', 'PUT', 'DELETE'])('takes no %s', async (method) => {

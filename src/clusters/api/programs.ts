@@ -54,9 +54,13 @@ export function createPrograms(folder: string): Programs {
       const [, version, architecture] = NAME.exec(name) ?? [];
       if (version === undefined || architecture === undefined) continue;
       const path = join(folder, name);
-      const { size, mtimeMs } = await stat(path);
+      // What is no file, is not to be read or has gone since is no program, and keeps no other from being one.
+      const at = await stat(path).catch(() => undefined);
+      if (at?.isFile() !== true) continue;
+      const { size, mtimeMs } = at;
       const before = known.get(path);
-      const sha256 = before !== undefined && before.bytes === size && before.changedMs === mtimeMs ? before.sha256 : await digestOf(path);
+      const sha256 = before !== undefined && before.bytes === size && before.changedMs === mtimeMs ? before.sha256 : await digestOf(path).catch(() => undefined);
+      if (sha256 === undefined) continue;
       next.set(path, { version, architecture: architecture as Architecture /* of the pattern */, sha256, bytes: size, path, changedMs: mtimeMs });
     }
     known = next;
