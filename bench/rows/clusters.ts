@@ -84,7 +84,7 @@ async function fill({ db, nowMs }: ClusterDatabase, count: number): Promise<void
   for (let at = 0; at < count; at += 100) {
     await db.insertInto('clusters').values(Array.from({ length: Math.min(100, count - at) }, (_, i) => ({
       uuid: randomUUID(), name: `cluster-${at + i}`, project_id: i % 10 === 0 ? PROJECT : `project-${i}`, user_id: 'owner', template_uuid: template.uuid, coe: template.coe,
-      registry_enabled: 0, status: 'CREATE_COMPLETE' as const, status_reason: null, registry_status: null, settings: JSON.stringify(settings), generation: 0, is_adopted: 0,
+      registry_enabled: 0, status: 'CREATE_COMPLETE' as const, status_reason: null, registry_status: null, wanted_settings: null, settings: JSON.stringify(settings), generation: 0, is_adopted: 0,
       created_ms: nowMs, updated_ms: null, body: JSON.stringify({ values: { node_count: 3, labels: { kube_tag: 'v1.31' } } }),
     }))).execute();
   }

@@ -21,6 +21,7 @@ import { nodeEndpoints } from './bootstrap/endpoints.ts';
 import { cloudSettings } from './cloud-settings.ts';
 import { openDatabase } from './database/database.ts';
 import { sealedSecrets } from './database/sealed.ts';
+import { openCloud } from './keystone/cloud.ts';
 import { createTokens } from './keystone/tokens.ts';
 import type { LifecycleEvent } from './lifecycle/lifecycle.ts';
 import { startLifecycle } from './lifecycle/worker.ts';
@@ -70,7 +71,9 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   const secrets = sealedSecrets(database, config.encryptionKeys);
   const resealed = await secrets.reseal();
   if (resealed > 0) log.info({ secrets: resealed }, 'clusters: secrets brought under the newest key');
-  const cloud = cloudSettings(config);
+  const settings = cloudSettings(config);
+  const cloud = openCloud({ settings, timers, nowMs, random });
+  closing.push(() => cloud.close());
   const tokens = createTokens({ keystone: config.keystone, nowMs });
   closing.push(() => tokens.close());
   const bootstrap = createBootstrap({ database, secrets, randomBytes, renewSeconds: Math.round(config.nodes.renewMs / 1000) });
@@ -78,13 +81,13 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   closing.push(() => lifecycle.close());
   if (config.adopt !== undefined) {
     const { startAdoption } = await import('./adopt/adoption.ts');
-    const adoption = startAdoption({ database, config, adopt: config.adopt, cloud, lifecycle, timers, nowMs, random, report: (event) => report(event, log) });
+    const adoption = startAdoption({ database, config, adopt: config.adopt, cloud, lifecycle, timers, random, report: (event) => report(event, log) });
     closing.push(() => adoption.close());
   }
   const programs = createPrograms(config.programs ?? deps.programs);
 
-  const templates = createTemplates({ database, config, random, mustBePossible: (settings, access) => mustBePossible(settings, access, cloud) });
-  const clusters = createClusters({ database, secrets, config, random, lifecycle, template: (...args) => templates.within(...args), mustBeAllowed: (settings, access) => mustBeAllowed(settings, access, cloud, config.roles.operator) });
+  const templates = createTemplates({ database, config, random, mustBePossible: (wanted, access) => mustBePossible(wanted, access, settings) });
+  const clusters = createClusters({ database, secrets, config, random, lifecycle, template: (...args) => templates.within(...args), mustBeAllowed: (wanted, access) => mustBeAllowed(wanted, access, settings, config.roles.operator) });
   const parts = {
     artifacts: artifacts({ config, bootstrap, programs, version: deps.version, templateOf: async (row) => bodyOf(row).adopted?.template ?? valuesOf(await templates.byUuid(row.template_uuid)) }),
     nodes: clusterNodes(bootstrap),

@@ -64,7 +64,7 @@ async function listening(server: Server): Promise<string> {
 
 async function node(name: string, changes: object = {}): Promise<void> {
   const seen = Date.now() - 185_000;
-  await service.database.db.insertInto('nodes').values({ id: name, cluster_uuid: UUID, name, role: 'worker', key_hash: '', arch: 'amd64', version: '0.1.0', generation: 2, last_error: null, disk_used_bytes: 3 * 2 ** 29, disk_max_bytes: 10 * 2 ** 30, joined_ms: 0, seen_ms: seen, ...changes }).execute();
+  await service.database.db.insertInto('nodes').values({ id: name, cluster_uuid: UUID, name, role: 'worker', key_hash: '', token_hash: null, arch: 'amd64', version: '0.1.0', generation: 2, last_error: null, disk_used_bytes: 3 * 2 ** 29, disk_max_bytes: 10 * 2 ** 30, joined_ms: 0, seen_ms: seen, ...changes }).execute();
 }
 
 async function nodes(args: readonly string[], env: Record<string, string> = { OS_CLOUD: 'mine' }): Promise<{ code: number; stdout: string; stderr: string }> {

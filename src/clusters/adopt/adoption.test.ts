@@ -2,11 +2,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
+import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ClusterStatus } from '../words.ts';
 import { testService, VERSION, type Reply, type TestService } from '../service.fixture.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { cloudSettings } from '../cloud-settings.ts';
+import { openCloud } from '../keystone/cloud.ts';
 import { startAdoption } from './adoption.ts';
 import { fakeMagnum, type Document, type FakeMagnum } from './magnum.fixture.ts';
 
@@ -49,7 +51,8 @@ async function readAgain(): Promise<void> {
 
 /** As the lifecycle does. */
 async function becomes({ uuid }: Document, status: ClusterStatus, generation = 1): Promise<void> {
-  await service.database.db.updateTable('clusters').set({ status, generation, registry_status: 'ACTIVE', updated_ms: service.database.nowMs }).where('uuid', '=', String(uuid)).execute();
+  const inForce = status.endsWith('_COMPLETE') ? { settings: sql<string>`coalesce(wanted_settings, settings)`, wanted_settings: null } : {};
+  await service.database.db.updateTable('clusters').set({ status, generation, registry_status: 'ACTIVE', updated_ms: service.database.nowMs, ...inForce }).where('uuid', '=', String(uuid)).execute();
 }
 
 async function adopted(more: Document = {}): Promise<Document> {
@@ -157,7 +160,7 @@ test('labels that change are followed: what nodes were given is made anew only w
   await shows(cluster, { status: 'UPDATE_IN_PROGRESS' });
   magnum.change(cluster['uuid'], { labels: { registry_write: 'all' } });
   await readAgain();
-  expect((await service.database.db.selectFrom('clusters').select('settings').executeTakeFirstOrThrow()).settings).toContain('"write":"none"'); // not while it is worked on
+  expect((await service.database.db.selectFrom('clusters').select('wanted_settings').executeTakeFirstOrThrow()).wanted_settings).toContain('"write":"none"'); // not while it is worked on
   await becomes(cluster, 'UPDATE_COMPLETE', 2);
   await shows(cluster, { status: 'UPDATE_IN_PROGRESS' });
   await becomes(cluster, 'UPDATE_COMPLETE', 3);
@@ -279,13 +282,15 @@ test('of several instances one reads in each interval', async () => {
   service = await testService();
   member = service.keystone.token();
   const { database, config } = service;
+  const chance = { timers: systemTimers, random: Math.random };
+  const cloud = openCloud({ ...chance, nowMs: Date.now, settings: cloudSettings(config) });
   const instance = (): ReturnType<typeof startAdoption> =>
     startAdoption({
-      database, config, adopt: { magnumUrl: magnum.url, intervalMs: 3_600_000 }, cloud: cloudSettings(config), lifecycle: { wake: () => undefined },
-      timers: systemTimers, nowMs: Date.now, random: Math.random, report: () => undefined,
+      ...chance, database, config, adopt: { magnumUrl: magnum.url, intervalMs: 3_600_000 }, cloud, lifecycle: { wake: () => undefined }, report: () => undefined,
     });
   const all = [instance(), instance(), instance()];
   await shows(cluster, { status: 'CREATE_IN_PROGRESS' });
   for (const each of all) await each.close();
+  await cloud.close();
   expect(magnum.asked.filter((path) => path === 'mservices')).toHaveLength(1);
 });

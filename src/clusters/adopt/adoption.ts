@@ -9,10 +9,9 @@ import { bodyOf, settingsOf, type ClusterRow } from '../api/cluster-rows.ts';
 import { hasOneOf } from '../api/policy.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy, leases as openLeases } from '../database/leases.ts';
-import { openCloud } from '../keystone/cloud.ts';
+import type { Cloud } from '../keystone/cloud.ts';
 import { connection as openConnection } from '../keystone/connection.ts';
 import { describeReference } from '../keystone/logins.ts';
-import type { CloudSettings } from '../keystone/settings.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import { described, describedTemplate, type Described, type DescribedTemplate, type Describing } from './described.ts';
 import { MAX_ANSWER_BYTES, openMagnum, uuidOf } from './magnum.ts';
@@ -28,10 +27,9 @@ export interface AdoptionDeps {
   readonly database: ClusterDatabase;
   readonly config: Pick<ClustersConfig, 'defaults' | 'allowPrivateUpstreams'> & { readonly roles: Pick<ClustersConfig['roles'], 'operator'> };
   readonly adopt: { readonly magnumUrl: string; readonly intervalMs: number };
-  readonly cloud: CloudSettings;
+  readonly cloud: Cloud;
   readonly lifecycle: Pick<Lifecycle, 'wake'>;
   readonly timers: Timers;
-  readonly nowMs: () => number;
   /** From 0 to less than 1. */
   readonly random: () => number;
   readonly report: (event: AdoptionEvent) => void;
@@ -52,8 +50,8 @@ const READ = { cluster_uuid: 'adopt', generation: -1, step: 'read' } as const;
 const DUE = 0.8;
 
 export function startAdoption(deps: AdoptionDeps): Adoption {
-  const { database, adopt: { magnumUrl, intervalMs }, cloud: settings, timers, nowMs, random, report } = deps;
-  const cloud = openCloud({ settings, timers, nowMs, random });
+  const { database, adopt: { magnumUrl, intervalMs }, cloud, timers, random, report } = deps;
+  const { settings } = cloud;
   const connection = openConnection({ settings, timers, random, expected: 'Magnum', maxBytes: MAX_ANSWER_BYTES });
   const magnum = openMagnum({ url: magnumUrl, connection, logins: cloud.logins, user: describeReference(settings.service.user), ...(deps.pageSize !== undefined && { pageSize: deps.pageSize }) });
   const leases = openLeases({ database, timers, ttlMs: LEASE_MS });
@@ -176,7 +174,6 @@ export function startAdoption(deps: AdoptionDeps): Adoption {
       await running;
       cancel();
       await connection.close();
-      await cloud.close();
     },
   };
 }

@@ -3,7 +3,7 @@
  * other cluster, but with no token of anybody: as the service's own user.
  */
 import type { Kysely } from 'kysely';
-import { bodyOf, settingsOf, type ClusterRow } from '../api/cluster-rows.ts';
+import { bodyOf, settingsOf, wantedOf, wanting, type ClusterRow } from '../api/cluster-rows.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy } from '../database/leases.ts';
 import type { Schema } from '../database/schema.ts';
@@ -20,7 +20,7 @@ export interface AdoptedRows {
   after(id: number): Promise<readonly ClusterRow[]>;
 }
 
-export type Change = Partial<Pick<ClusterRow, 'name' | 'user_id' | 'template_uuid' | 'coe' | 'settings' | 'status' | 'status_reason' | 'registry_status' | 'body'>> & {
+export type Change = Partial<Pick<ClusterRow, 'name' | 'user_id' | 'template_uuid' | 'coe' | 'settings' | 'wanted_settings' | 'status' | 'status_reason' | 'registry_status' | 'body'>> & {
   /** Only where the row is as it is for so long. */
   readonly restedMs?: number;
 };
@@ -35,7 +35,7 @@ export function adoptedRows(database: ClusterDatabase): AdoptedRows {
     async adopt({ uuid, name, projectId, userId, templateUuid, coe, settings, problem, body }) {
       const { numInsertedOrUpdatedRows } = await db.insertInto('clusters').values({
         uuid, name, project_id: projectId, user_id: userId, template_uuid: templateUuid, coe, registry_enabled: 1,
-        ...beginning(problem), settings: JSON.stringify(settings), generation: 0, is_adopted: 1, created_ms: nowMs, updated_ms: null, body: body(problem),
+        ...beginning(problem), settings: JSON.stringify(settings), wanted_settings: null, generation: 0, is_adopted: 1, created_ms: nowMs, updated_ms: null, body: body(problem),
       }).onConflict((conflict) => conflict.column('uuid').doNothing()).executeTakeFirst();
       return (numInsertedOrUpdatedRows ?? 0n) > 0n;
     },
@@ -79,10 +79,11 @@ export function changeOf(row: ClusterRow, cluster: Described, problem: string | 
 function asked(row: ClusterRow, settings: RegistrySettings, problem: string | undefined, before: string | undefined): Change {
   const isNone = row.generation === 0;
   if (problem !== undefined) return isNone && row.status_reason !== problem ? beginning(problem) : {};
-  const text = JSON.stringify(settings);
-  if (isNone) return before === undefined && text === row.settings ? {} : { settings: text, ...beginning(undefined) };
-  if (text === row.settings) return {};
-  return { settings: text, ...(isOfCredential(settingsOf(row), settings) && { status: 'UPDATE_IN_PROGRESS', status_reason: null }) };
+  const isSame = JSON.stringify(settings) === JSON.stringify(wantedOf(row));
+  if (isNone) return before === undefined && isSame ? {} : { ...wanting(row, settings), ...beginning(undefined) };
+  if (isSame) return {};
+  if (!isOfCredential(settingsOf(row), settings)) return { settings: JSON.stringify(settings), wanted_settings: null, ...(row.wanted_settings !== null && { status: 'UPDATE_COMPLETE', status_reason: null }) }; // what failed is not asked for any more
+  return { ...wanting(row, settings), status: 'UPDATE_IN_PROGRESS', status_reason: null };
 }
 
 /** Whether what nodes were given does no more. Of the rest their next artifacts tell. */

@@ -38,8 +38,20 @@ export interface LabelDiff {
 
 const COLUMNS: ReadonlySet<string> = new Set(['name', 'cluster_template_id']);
 
+/** In force: what nodes are given. */
 export function settingsOf({ settings }: Pick<ClusterRow, 'settings'>): RegistrySettings {
   return JSON.parse(settings) as RegistrySettings; // this service wrote it
+}
+
+/** What was asked for last, in force or not. */
+export function wantedOf({ settings, wanted_settings }: Pick<ClusterRow, 'settings' | 'wanted_settings'>): RegistrySettings {
+  return settingsOf({ settings: wanted_settings ?? settings });
+}
+
+/** Asks for these: where there is a credential, those that it was made for stay in force until there is one for these. */
+export function wanting({ generation }: Pick<ClusterRow, 'generation'>, settings: RegistrySettings): Partial<Pick<ClusterRow, 'settings' | 'wanted_settings'>> {
+  const text = JSON.stringify(settings);
+  return generation === 0 ? { settings: text, wanted_settings: null } : { wanted_settings: text };
 }
 
 export function bodyOf({ body }: Pick<ClusterRow, 'body'>): ClusterBody {

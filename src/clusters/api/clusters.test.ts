@@ -244,6 +244,44 @@ describe('a change', () => {
     await becomes(uuid, 'UPDATE_COMPLETE', { generation: 1, registry_status: 'ACTIVE' });
     expect((await upgrade('plain')).status).toBe(202);
     expect(await shown(uuid)).toMatchObject({ status: 'UPDATE_IN_PROGRESS', registry_address: null, registry_status: null });
+    // Where that fails, it can be asked for again: there is a credential left.
+    await becomes(uuid, 'UPDATE_FAILED');
+    expect((await upgrade('plain')).status).toBe(202);
+    expect(await shown(uuid)).toMatchObject({ status: 'UPDATE_IN_PROGRESS' });
+  });
+
+  test('upgrade to another registry shows the one that nodes have until there is the other', async () => {
+    const uuid = await made({ cluster_template_id: 'k8s' });
+    await becomes(uuid, 'CREATE_COMPLETE', { generation: 1, registry_status: 'ACTIVE' });
+    await template({ name: 'k8s-trust', registry_enabled: true, labels: { registry_port: '5002', registry_credential_mode: 'trust' } });
+    expect((await service.call(mine, 'POST', `${CLUSTERS}/${uuid}/actions/upgrade`, { json: { cluster_template: 'k8s-trust' }, version: 'latest' })).status).toBe(202);
+    for (const status of ['UPDATE_IN_PROGRESS', 'UPDATE_FAILED'] as const) {
+      await becomes(uuid, status);
+      expect(await shown(uuid)).toMatchObject({ status, registry_address: 'localhost:5001', registry_credential_mode: 'acl' });
+    }
+  });
+});
+
+describe('nodes', () => {
+  const nodes = async (uuid: string, path = '', method = 'GET', token = mine): Promise<Reply> => await service.call(token, method, `${CLUSTERS}/${uuid}/nodes${path}`);
+  const joined = async (uuid: string, id: string): Promise<void> =>
+    void (await service.database.db.insertInto('nodes').values({ id, cluster_uuid: uuid, name: id, role: 'worker', key_hash: '', token_hash: null, arch: 'amd64', version: '1', generation: 1, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: 0, seen_ms: 0 }).execute());
+
+  test('are removed one by one, by who may change the cluster', async () => {
+    const uuid = await made({ cluster_template_id: 'k8s' });
+    await becomes(uuid, 'CREATE_COMPLETE', { generation: 1 });
+    await joined(uuid, 'one');
+    await joined(uuid, 'two');
+    expect((await nodes(uuid, '/one', 'DELETE', other)).status).toBe(404);
+    expect((await nodes(uuid, '/one', 'DELETE', reader)).status).toBe(403);
+    expect((await nodes(uuid, '/one', 'DELETE')).status).toBe(204);
+    expect((await nodes(uuid)).body).toMatchObject({ nodes: [{ id: 'two' }] });
+    expect(await nodes(uuid, '/one', 'DELETE')).toMatchObject({ status: 404, detail: expect.stringContaining('has no node one: expected the id of one') as string });
+  });
+
+  test('take no other method, and have nothing below', async () => {
+    const uuid = await made({ cluster_template_id: 'k8s' });
+    expect([(await nodes(uuid, '', 'DELETE')).status, (await nodes(uuid, '/one')).status, (await nodes(uuid, '/one/two', 'DELETE')).status]).toEqual([405, 405, 404]);
   });
 });
 
@@ -284,6 +322,13 @@ describe('bays, as clusters were called', () => {
     expect(await service.call(mine, 'PATCH', '/v1/bays/bay', { json: [{ op: 'remove', path: '/baymodel_id' }] })).toMatchObject({ status: 400 });
     expect((await service.call(mine, 'GET', '/v1/bays', { version: '1.11' })).status).toBe(404);
     expect((await service.call(mine, 'DELETE', '/v1/bays/bay', { version: '1.10' })).status).toBe(204);
+  });
+
+  test('are listed by them', async () => {
+    await service.call(mine, 'POST', '/v1/bays', { json: { name: 'listed', baymodel_id: 'plain' } });
+    const { body } = await service.call(mine, 'GET', '/v1/bays?fields=name,baymodel_id&name=listed&sort_key=baymodel_id');
+    expect(body['bays']).toEqual([{ name: 'listed', baymodel_id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string, links: expect.anything() as unknown }]);
+    expect(await service.call(mine, 'GET', '/v1/bays?fields=cluster_template_id')).toMatchObject({ status: 400, detail: 'Unknown field: cluster_template_id' });
   });
 
   test('are made without waiting from 1.2 on', async () => {

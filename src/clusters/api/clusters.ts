@@ -9,8 +9,8 @@ import type { ClusterDatabase } from '../database/database.ts';
 import type { SealedSecrets, Writer } from '../database/sealed.ts';
 import { putCallerToken, type Lifecycle } from '../lifecycle/lifecycle.ts';
 import { UUID, type RegistrySettings } from '../words.ts';
-import { CLUSTER_FIELDS, FROM_TEMPLATE } from './cluster-fields.ts';
-import { bodyOf, bodyText, clusterDocument, clusterValues, labelDiff, READ_ONLY_NAMES, settingsOf, type ClusterResource, type ClusterRow } from './cluster-rows.ts';
+import { BAY_WORDS, CLUSTER_FIELDS, FROM_TEMPLATE } from './cluster-fields.ts';
+import { bodyOf, bodyText, clusterDocument, clusterValues, labelDiff, READ_ONLY_NAMES, settingsOf, wantedOf, wanting, type ClusterResource, type ClusterRow } from './cluster-rows.ts';
 import type { Labels } from './field.ts';
 import { registrySettings } from './labels.ts';
 import { after, pageOf, picked, readList, type ListKinds, type ListRequest } from './listing.ts';
@@ -82,6 +82,16 @@ const LIST: ListKinds = {
   fields: new Set([...READ_ONLY_NAMES, ...CLUSTER_FIELDS.map(({ name }) => name)]),
 };
 
+/** The same in the words of bays. */
+const LISTS: Readonly<Record<ClusterResource, ListKinds>> = {
+  clusters: LIST,
+  bays: { sortKeys: inBayWords(LIST.sortKeys), filters: inBayWords(LIST.filters), fields: new Set([...LIST.fields].map((name) => BAY_WORDS[name] ?? name)) },
+};
+
+function inBayWords<Value>(byName: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(byName).map(([name, value]) => [BAY_WORDS[name] ?? name, value]));
+}
+
 export function createClusters({ database, secrets, config, random, lifecycle, template, mustBeAllowed }: ClustersDeps): Clusters {
   const { db, nowMs } = database;
   const lock = database.engine === 'postgres';
@@ -131,7 +141,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
 
   return {
     async list(access, query, resource, detail) {
-      const request = readList(query, LIST);
+      const request = readList(query, LISTS[resource]);
       const marker = request.marker === undefined ? undefined : await marked(access, request, request.marker);
       let wanted = seenBy(db, access);
       for (const filter of request.filters) wanted = wanted.where(filter);
@@ -176,6 +186,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
             status_reason: null,
             registry_status: has ? 'PENDING' : null,
             settings: JSON.stringify(settings),
+            wanted_settings: null,
             generation: 0,
             is_adopted: 0,
             created_ms: nowMs,
@@ -220,11 +231,12 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
         const settings = registrySettings(labels, config, apiServerPort(parent));
         const has = to.registry_enabled === 1;
         if (has) mustBeAllowed(settings, access);
-        const isWork = has || row.registry_enabled === 1;
+        const isWork = has || row.registry_enabled === 1 || row.status === 'UPDATE_FAILED'; // something may be left of an attempt to do without
         return {
           template_uuid: to.uuid,
           registry_enabled: has ? 1 : 0,
-          settings: JSON.stringify(has ? settings : settingsOf(row)),
+          // What becomes of images when the cluster goes is as the new template says, at once.
+          ...(has ? wanting(row, settings) : { settings: JSON.stringify({ ...settingsOf(row), purge: settings.purge }), wanted_settings: null }),
           ...(has ? { registry_status: row.registry_status ?? 'PENDING' } : {}),
           status: isWork ? 'UPDATE_IN_PROGRESS' : 'UPDATE_COMPLETE',
           status_reason: null,
@@ -235,8 +247,8 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
     rotate: (access, ident) =>
       changing(access, ident, ROTATE, async (row) => {
         if (row.registry_enabled === 0) throw new ApiProblem('invalid', `Cluster ${row.uuid} has no registry, and so no credential to rotate.`);
-        if (row.generation === 0) throw new ApiProblem('conflict', `Cluster ${row.uuid} has no credential yet: it is ${row.status}.`);
-        mustBeAllowed(settingsOf(row), access);
+        if (row.generation === 0) throw new ApiProblem('conflict', `Cluster ${row.uuid} has no credential yet: it is ${row.status}${row.status.endsWith('_FAILED') ? '; ask for its registry again, by an upgrade to its template' : ''}.`);
+        mustBeAllowed(wantedOf(row), access);
         return { status: 'UPDATE_IN_PROGRESS', status_reason: null };
       }),
 

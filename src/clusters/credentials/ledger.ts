@@ -11,8 +11,8 @@ export type Thing =
   | { readonly kind: 'user'; readonly name: string; readonly id?: string }
   | { readonly kind: 'trust'; readonly trustorId: string }
   | { readonly kind: 'application-credential'; readonly userId: string; readonly name: string; readonly id?: string }
-  /** An entry of the access list of a container. */
-  | { readonly kind: 'access'; readonly projectId: string; readonly name: string; readonly grantee: string }
+  /** An entry of the access list of a container, of the project. The grantee is `<project>:<user>`, by ids. */
+  | { readonly kind: 'access'; readonly projectId: string; readonly name: string; readonly grantee: string; /** Besides reading. */ readonly mayWrite: boolean }
   /** The object by which a credential is tried. */
   | { readonly kind: 'probe'; readonly projectId: string; readonly name: string; readonly object: string };
 
@@ -89,5 +89,7 @@ function isStep(step: string): boolean {
 }
 
 function entryOf(row: { readonly id: number; readonly cluster_uuid: string; readonly generation: number; readonly state: string; readonly detail: string }): Entry {
-  return { id: row.id, clusterUuid: row.cluster_uuid, generation: row.generation, isDone: row.state === 'done', thing: JSON.parse(row.detail) as Thing /* written above */ };
+  const thing = JSON.parse(row.detail) as Thing; // written above
+  // Before it was noted, whoever was let in could be let write.
+  return { id: row.id, clusterUuid: row.cluster_uuid, generation: row.generation, isDone: row.state === 'done', thing: thing.kind === 'access' ? { ...thing, mayWrite: (thing.mayWrite as boolean | undefined) ?? true } : thing };
 }

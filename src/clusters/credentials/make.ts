@@ -9,7 +9,7 @@ import type { ClusterDatabase } from '../database/database.ts';
 import type { SealedSecrets } from '../database/sealed.ts';
 import type { Cloud } from '../keystone/cloud.ts';
 import { CloudError, isCloudError } from '../keystone/cloud-error.ts';
-import { grantAccess, type AccessDeps } from './access.ts';
+import { grantAccess, narrowAccess, type Access, type AccessDeps } from './access.ts';
 import {
   applicationCredentialName, clusterOwner, ensureSecret, generationOwner, NODE_CREDENTIAL, PASSWORD, probeObject, PUSH_NAME, PUSH_USER, TRUST, userName, wordsOf, newPassword,
   type Remote, type Subject,
@@ -17,7 +17,7 @@ import {
 import type { Ledger, Thing } from './ledger.ts';
 import { nodeStorage } from './node-storage.ts';
 import { operator, type Caller, type Operator } from './operator.ts';
-import { prove } from './proof.ts';
+import { prove, type Claim } from './proof.ts';
 
 export interface CredentialDeps extends AccessDeps {
   readonly database: ClusterDatabase;
@@ -53,9 +53,13 @@ export async function makeCredential(deps: CredentialDeps, subject: Subject, gen
   const isOwn = await ensureContainer(making, container, settings.quotaBytes);
   if (upstreamContainer !== undefined) await ensureContainer(making, upstreamContainer, undefined);
   const identity = await ensureIdentity(making);
-  await ensureAccess(making, container, identity.grantee, settings.write === 'all');
-  if (upstreamContainer !== undefined) await ensureAccess(making, upstreamContainer, identity.grantee, true);
-  await proveIt(making, identity, { container, upstreamContainer, isOwn });
+  const access = (name: string, mayWrite: boolean): Access => ({ kind: 'access', projectId, name, grantee: identity.grantee, mayWrite });
+  const images = access(container, settings.write === 'all');
+  const isOpen = (await ensureAccess(making, images)) || images.mayWrite;
+  if (upstreamContainer !== undefined) await ensureAccess(making, access(upstreamContainer, true));
+  await proveIt(making, identity, { container, upstreamContainer, isClosed: isOwn && !isOpen });
+  // It works: what an earlier one was let do besides ends now, while whoever asked is there to end it.
+  await narrowAccess(deps, making.operator, { clusterUuid: uuid, generation }, images, signal);
   await seal(making, identity.auth);
   return identity.remote;
 }
@@ -179,22 +183,22 @@ async function ensureUser({ deps: { database, secrets, ledger, cloud, serviceId 
   return { id, password };
 }
 
-async function ensureAccess({ deps, subject: { uuid, projectId }, generation, operator: by, signal }: Making, name: string, grantee: string, mayWrite: boolean): Promise<void> {
-  const access = { projectId, name, grantee };
-  const thing: Thing = { kind: 'access', ...access };
-  await deps.ledger.intend(uuid, generation, thing);
-  await grantAccess(deps, by, access, mayWrite, signal);
-  await deps.ledger.done(uuid, generation, thing);
+/** @returns whether another entry lets the nodes write there */
+async function ensureAccess({ deps, subject: { uuid }, generation, operator: by, signal }: Making, access: Access): Promise<boolean> {
+  await deps.ledger.intend(uuid, generation, access);
+  const isOpen = await grantAccess(deps, by, { clusterUuid: uuid, generation }, access, signal);
+  await deps.ledger.done(uuid, generation, access);
+  return isOpen;
 }
 
-async function proveIt({ deps, subject, generation, signal }: Making, { auth, serviceProjectId }: Identity, { container, upstreamContainer, isOwn }: { readonly container: string; readonly upstreamContainer: string | undefined; readonly isOwn: boolean }): Promise<void> {
+async function proveIt({ deps, subject, generation, signal }: Making, { auth, serviceProjectId }: Identity, { container, upstreamContainer, isClosed }: Pick<Claim, 'container' | 'upstreamContainer' | 'isClosed'>): Promise<void> {
   const { ledger, cloud, timers } = deps;
   const probe = probeObject(subject, generation);
   for (const name of [container, ...(upstreamContainer === undefined ? [] : [upstreamContainer])])
     await ledger.intend(subject.uuid, generation, { kind: 'probe', projectId: subject.projectId, name, object: probe });
   const { settings: { write, credentialMode }, projectId } = subject;
   const openProject = credentialMode !== 'acl' && cloud.settings.openProject;
-  await prove(cloud, timers, { auth, projectId, serviceProjectId, container, upstreamContainer, write, isOwn, probe, openProject }, signal);
+  await prove(cloud, timers, { auth, projectId, serviceProjectId, container, upstreamContainer, write, isClosed, probe, openProject }, signal);
   for (const entry of await ledger.of(subject.uuid, generation)) if (entry.thing.kind === 'probe') await ledger.gone(entry);
 }
 

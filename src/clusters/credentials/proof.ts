@@ -18,8 +18,8 @@ export interface Claim {
   readonly container: string;
   readonly upstreamContainer: string | undefined;
   readonly write: Write;
-  /** The container is this cluster's alone, so that nothing but its settings says what may be done there. */
-  readonly isOwn: boolean;
+  /** The container is this cluster's alone, and no entry of ours lets the nodes write there. */
+  readonly isClosed: boolean;
   readonly probe: string;
   /** Delegated roles may open the whole project. */
   readonly openProject: boolean;
@@ -78,7 +78,7 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
     await closed(`the nodes' credential opens the service project: ${why}`, async () => await containers.list({ ...place, url: service }, undefined, signal));
   }
   // Last: where a role opens everything, that is what is to be said.
-  if (claim.write !== 'all' && claim.isOwn)
+  if (claim.isClosed)
     await closed(`the nodes' credential may write to container ${claim.container}, which registry_write ${claim.write} forbids`, async () => await containers.put(place, claim.container, claim.probe, claim.probe, signal));
 }
 

@@ -2,6 +2,8 @@
  * Removes what was made for a cluster, in reverse. What is gone already is no error, and one thing that cannot be removed
  * keeps no other: access ends with the first that works.
  */
+import type { Secret } from '../../config/config.ts';
+import { SealError } from '../database/sealed.ts';
 import { CloudError, cloudFailure, isCloudError } from '../keystone/cloud-error.ts';
 import { revokeAccess } from './access.ts';
 import { generationOwner, PASSWORD, TRUST } from './credential.ts';
@@ -46,7 +48,7 @@ async function remove(unmaking: Unmaking, entry: Entry): Promise<void> {
   const { thing } = entry;
   switch (thing.kind) {
     case 'probe': return await removeProbe(unmaking, thing);
-    case 'access': return await removeAccess(unmaking, entry, thing);
+    case 'access': return await revokeAccess(unmaking.deps, unmaking.operator, entry, thing, unmaking.signal);
     case 'trust': return await removeTrust(unmaking, entry, thing);
     case 'application-credential': return await removeApplicationCredential(unmaking, thing);
     case 'user': return await removeUser(unmaking, thing);
@@ -61,19 +63,18 @@ async function removeProbe({ deps: { cloud }, operator: by, signal }: Unmaking, 
   await by.as(what, projectId, async (place) => void permitted(what, await cloud.containers.remove(place, name, object, signal)), signal);
 }
 
-/** Unless another generation or cluster needs the same entry: in `trust` and `app_cred` it is the owner's. */
-async function removeAccess({ deps, operator: by, signal }: Unmaking, entry: Entry, thing: Of<'access'>): Promise<void> {
-  const needed = (await deps.ledger.aboutContainer('access', thing.projectId, thing.name)).some(({ id, thing: other }) => id !== entry.id && other.kind === 'access' && other.grantee === thing.grantee);
-  if (!needed) await revokeAccess(deps, by, thing, signal);
-}
-
 /** As the trustor, by the trust itself, as an administrator. Keystone removes it with a trustee that it keeps itself, so this need not succeed. */
 async function removeTrust({ deps: { cloud, secrets, database, ledger }, caller, signal }: Unmaking, { clusterUuid, generation }: Entry, { trustorId }: Of<'trust'>): Promise<void> {
   const owner = generationOwner(clusterUuid, generation);
-  const password = await secrets.find(database.db, owner, PASSWORD);
+  // What cannot be opened is not known, and keeps nothing else from going.
+  const opened = async (kind: string): Promise<Secret | undefined> => await secrets.find(database.db, owner, kind).catch((error: unknown) => {
+    if (error instanceof SealError) return undefined;
+    throw error;
+  });
+  const password = await opened(PASSWORD);
   const trustee = (await ledger.of(clusterUuid, generation)).map(({ thing }) => thing).find((thing) => thing.kind === 'user');
   const userId = trustee === undefined ? undefined : (trustee.id ?? (await cloud.users.find(trustee.name, signal)));
-  const known = (await secrets.find(database.db, owner, TRUST))?.reveal();
+  const known = (await opened(TRUST))?.reveal();
   // A call whose answer was lost made one that we have no id of.
   const ids = known !== undefined ? [known] : password === undefined || userId === undefined ? [] : await cloud.delegations.trustsOf({ userId, password }, signal);
   for (const id of ids) {

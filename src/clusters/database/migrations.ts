@@ -5,7 +5,7 @@ import type { Migration, MigrationProvider } from 'kysely/migration';
 export type Engine = 'sqlite' | 'postgres';
 
 export function migrations(engine: Engine): MigrationProvider {
-  return { getMigrations: async () => ({ '001-tables': tables(engine) }) };
+  return { getMigrations: async () => ({ '001-tables': tables(engine), '002-wanted-settings': WANTED_SETTINGS, '003-tokens-of-nodes': TOKENS_OF_NODES }) };
 }
 
 const required = (column: ColumnDefinitionBuilder): ColumnDefinitionBuilder => column.notNull();
@@ -125,3 +125,15 @@ function tables(engine: Engine): Migration {
     },
   };
 }
+
+const WANTED_SETTINGS: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable('clusters').addColumn('wanted_settings', 'text').execute();
+  },
+};
+
+const TOKENS_OF_NODES: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable('nodes').addColumn('token_hash', 'text').execute();
+  },
+};

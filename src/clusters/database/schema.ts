@@ -47,8 +47,10 @@ export interface ClusterTable {
   status_reason: string | null;
   /** `ACTIVE`, `PENDING`, or `DEGRADED: ` and what to do; null while the cluster has no registry. */
   registry_status: string | null;
-  /** JSON of `RegistrySettings`, fixed when the cluster was made. */
+  /** JSON of `RegistrySettings` in force: what its credential was made for, and what else nodes are given. */
   settings: string;
+  /** JSON of those that were asked for since; null: no others. They become `settings` with the credential that is made for them. */
+  wanted_settings: string | null;
   /** The credential that nodes are to have; 0 before there is one. */
   generation: number;
   /** 1: a cluster of a Magnum elsewhere, whose uuid it has. */
@@ -65,7 +67,8 @@ export interface CredentialTable {
   /** From 1, counted up by each rotation. */
   generation: number;
   mode: CredentialMode;
-  state: 'creating' | 'active' | 'retiring';
+  /** `undoing`: its making failed, and what there is of it goes. */
+  state: 'creating' | 'active' | 'retiring' | 'undoing';
   /** JSON: ids of what Keystone and Swift hold for it that tell nobody anything; trust ids and secrets are sealed. */
   remote: string;
   created_ms: number;
@@ -120,6 +123,8 @@ export interface NodeTable {
   role: Role;
   /** SHA-256 in hex of what the node shows when it renews. */
   key_hash: string;
+  /** The bootstrap token that it came with; null: it came before this was noted. */
+  token_hash: string | null;
   arch: string;
   version: string;
   /** The credential that it has. */

@@ -12,10 +12,15 @@ import type { Schema } from './schema.ts';
 /** Anything that can be written through: the database or a transaction. */
 export type Writer = Kysely<Schema> | Transaction<Schema>;
 
+/** What is sealed cannot be opened, or is not what it should be: it names whose it is. */
+export class SealError extends Error {
+  override readonly name = 'SealError';
+}
+
 export interface SealedSecrets {
   /** Writes over what stood there. */
   put(writer: Writer, owner: string, kind: string, secret: Secret): Promise<void>;
-  /** Undefined: none there. @throws Error naming the owner when no key opens it */
+  /** Undefined: none there. @throws SealError */
   find(writer: Writer, owner: string, kind: string): Promise<Secret | undefined>;
   /** All of an owner's; `prefix`: of everybody whose name begins so, which must end with `/`. */
   remove(writer: Writer, owner: { readonly owner: string; readonly kind?: string } | { readonly prefix: string }): Promise<void>;
@@ -43,11 +48,11 @@ export function sealedSecrets(database: ClusterDatabase, keys: readonly Secret[]
 
   const open = (owner: string, kind: string, keyId: string, sealed: string): Secret => {
     const key = all.find(({ id }) => id === keyId);
-    if (key === undefined) throw new Error(`the ${kind} of ${owner} is sealed with the key ${keyId}, which clusters.encryptionKeyFile does not have; add the older key after the newest`);
+    if (key === undefined) throw new SealError(`the ${kind} of ${owner} is sealed with the key ${keyId}, which clusters.encryptionKeyFile does not have; add the older key after the newest`);
     try {
       return new Secret(unseal(key, `${owner}\n${kind}`, sealed));
     } catch (cause) {
-      throw new Error(`the ${kind} of ${owner} cannot be opened: it was changed in the database`, { cause });
+      throw new SealError(`the ${kind} of ${owner} cannot be opened: it was changed in the database`, { cause });
     }
   };
 

@@ -2,10 +2,13 @@
 import { Secret } from '../../config/config.ts';
 import { CALLER_TOKEN, clusterOwner } from '../credentials/credential.ts';
 import { makeCredential, type CredentialDeps } from '../credentials/make.ts';
+import type { Entry } from '../credentials/ledger.ts';
+import { nodeStorage } from '../credentials/node-storage.ts';
 import type { Caller } from '../credentials/operator.ts';
-import { unmake } from '../credentials/unmake.ts';
+import { unmake, type ContainerFate } from '../credentials/unmake.ts';
+import { SealError } from '../database/sealed.ts';
 import { isCloudError, type CloudError } from '../keystone/cloud-error.ts';
-import type { ClusterRow, ClusterRows } from './cluster.ts';
+import type { ClusterRow, ClusterRows, CredentialRow } from './cluster.ts';
 import type { LifecycleEvent } from './lifecycle.ts';
 
 export interface AdvanceDeps extends CredentialDeps {
@@ -26,98 +29,118 @@ export async function advance(deps: AdvanceDeps, uuid: string, signal: AbortSign
     case 'CREATE_IN_PROGRESS': return await make(deps, cluster, { complete: 'CREATE_COMPLETE', failed: 'CREATE_FAILED' }, signal);
     case 'UPDATE_IN_PROGRESS': return await (cluster.isEnabled ? make(deps, cluster, { complete: 'UPDATE_COMPLETE', failed: 'UPDATE_FAILED' }, signal) : disable(deps, cluster, signal));
     case 'DELETE_IN_PROGRESS': case 'DELETE_FAILED': return await remove(deps, cluster, signal);
-    case 'CREATE_FAILED': case 'UPDATE_FAILED': return await undo(deps, cluster, signal);
-    case 'CREATE_COMPLETE': case 'UPDATE_COMPLETE': return await retire(deps, cluster, signal);
+    case 'UPDATE_FAILED': return await (cluster.isEnabled ? clear(deps, cluster, signal) : disable(deps, cluster, signal));
+    case 'CREATE_FAILED': case 'CREATE_COMPLETE': case 'UPDATE_COMPLETE': return await clear(deps, cluster, signal);
   }
 }
 
 async function make(deps: AdvanceDeps, cluster: ClusterRow, ends: { readonly complete: 'CREATE_COMPLETE' | 'UPDATE_COMPLETE'; readonly failed: 'CREATE_FAILED' | 'UPDATE_FAILED' }, signal: AbortSignal): Promise<void> {
   const { rows } = deps;
   if (!cluster.isEnabled) {
-    await rows.dropCallerToken(cluster.uuid);
+    await rows.dropCallerToken(cluster);
     return await settle(deps, cluster, ends.complete, null, { registry_status: null });
   }
   const generation = await rows.nextGeneration(cluster);
   await rows.begin(cluster, generation);
   try {
     const caller = await callerOf(deps, cluster, signal);
-    const remote = await makeCredential(deps, cluster, generation, caller, signal);
+    const remote = await makeCredential(deps, { ...cluster, settings: cluster.wanted }, generation, caller, signal);
     if (ends.complete === 'UPDATE_COMPLETE') await payDebts(deps, cluster, caller, signal);
     if (await rows.complete(cluster, generation, remote, ends.complete)) deps.report({ kind: 'status', cluster: cluster.uuid, status: ends.complete, reason: undefined });
   } catch (error) {
     signal.throwIfAborted();
     const reason = reasonOf(deps, cluster, error);
     // First, so that whoever takes over goes on undoing rather than making.
-    await settle(deps, cluster, ends.failed, reason, ends.failed === 'CREATE_FAILED' ? { registry_status: null } : {});
-    await undo(deps, { ...cluster, status: ends.failed }, signal);
+    if (!(await rows.fail(cluster, ends.failed, reason))) return;
+    deps.report({ kind: 'status', cluster: cluster.uuid, status: ends.failed, reason });
+    await clear(deps, { ...cluster, status: ends.failed }, signal);
   }
-}
-
-/** What a failed attempt left goes, in reverse. */
-async function undo(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
-  const { rows, ledger } = deps;
-  const { uuid } = cluster;
-  const unfinished = (await rows.credentials(uuid)).filter(({ state }) => state === 'creating');
-  if (unfinished.length === 0) return await retire(deps, cluster, signal);
-  const caller = await callerOf(deps, cluster, signal);
-  for (const { generation } of unfinished) {
-    const entries = (await ledger.of(uuid)).filter((entry) => entry.generation === generation || (cluster.generation === 0 && entry.generation === 0));
-    const problems = await unmake(deps, entries, { caller, fate: 'unused', signal });
-    if (problems.length > 0) return await later(deps, cluster, problems);
-    await rows.forget(uuid, generation);
-  }
-  await rows.dropCallerToken(uuid);
 }
 
 async function disable(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
   const { rows, ledger } = deps;
   const { uuid } = cluster;
-  const caller = await callerOf(deps, cluster, signal);
   const entries = (await ledger.of(uuid)).filter(({ thing }) => thing.kind !== 'container');
-  const problems = await unmake(deps, entries, { caller, fate: 'kept', signal });
-  if (problems.length > 0) return await settle(deps, cluster, 'UPDATE_FAILED', joined(problems));
-  await rows.outdateNodes(cluster);
-  for (const { generation } of await rows.credentials(uuid)) await rows.forget(uuid, generation);
-  await rows.dropCallerToken(uuid);
-  await settle(deps, cluster, 'UPDATE_COMPLETE', null, { generation: 0, registry_status: null });
+  if (!(await isUnmade(deps, cluster, entries, { fate: 'kept', failed: 'UPDATE_FAILED' }, signal))) return;
+  if (await rows.withoutRegistry(cluster)) deps.report({ kind: 'status', cluster: uuid, status: 'UPDATE_COMPLETE', reason: undefined });
 }
 
 async function remove(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
   const { rows, ledger } = deps;
-  const { uuid } = cluster;
-  try {
-    const caller = await callerOf(deps, cluster, signal);
-    const problems = await unmake(deps, await ledger.of(uuid), { caller, fate: cluster.settings.purge ? 'purged' : cluster.generation === 0 ? 'unused' : 'kept', signal });
-    if (problems.length > 0) {
-      await settle(deps, cluster, 'DELETE_FAILED', joined(problems));
-      return await rows.putOff(uuid, deps.random);
-    }
-  } catch (error) {
-    signal.throwIfAborted();
-    await settle(deps, cluster, 'DELETE_FAILED', reasonOf(deps, cluster, error));
-    return await rows.putOff(uuid, deps.random);
-  }
+  const { uuid, settings, wanted, generation } = cluster;
+  // Of images nothing goes that whoever asked last wanted kept.
+  const fate = settings.purge && wanted.purge ? 'purged' : generation === 0 ? 'unused' : 'kept';
+  if (!(await isUnmade(deps, cluster, await ledger.of(uuid), { fate, failed: 'DELETE_FAILED' }, signal))) return;
   if (await rows.remove(cluster)) deps.report({ kind: 'status', cluster: uuid, status: 'deleted', reason: undefined });
 }
 
-/** Credentials before the last rotation, once every node has the new one, or has had long enough. */
-async function retire(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
+/** What is not shows in the status, and is tried again later. */
+async function isUnmade(deps: AdvanceDeps, cluster: ClusterRow, entries: readonly Entry[], { fate, failed }: { readonly fate: ContainerFate; readonly failed: 'UPDATE_FAILED' | 'DELETE_FAILED' }, signal: AbortSignal): Promise<boolean> {
+  let reason: string;
+  try {
+    const problems = await unmake(deps, entries, { caller: await callerOf(deps, cluster, signal), fate, signal });
+    if (problems.length === 0) return true;
+    reason = joined(problems);
+  } catch (error) {
+    signal.throwIfAborted();
+    reason = reasonOf(deps, cluster, error);
+  }
+  await settle(deps, cluster, failed, reason);
+  await deps.rows.putOff(cluster.uuid, deps.random);
+  return false;
+}
+
+/** What a failed attempt left goes, and what was before the last rotation. What cannot go yet is tried again later. */
+async function clear(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
+  try {
+    const all = await deps.rows.credentials(cluster.uuid);
+    const failed = all.filter(({ state }) => state === 'undoing' || state === 'creating');
+    if (await isUndone(deps, cluster, failed, signal)) await retire(deps, cluster, all, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    await later(deps, cluster, reasonOf(deps, cluster, error));
+  }
+}
+
+async function isUndone(deps: AdvanceDeps, cluster: ClusterRow, failed: readonly CredentialRow[], signal: AbortSignal): Promise<boolean> {
+  if (failed.length === 0) return true;
+  const caller = await callerOf(deps, cluster, signal);
+  const { container, upstreamContainer } = nodeStorage({ uuid: cluster.uuid, project_id: cluster.projectId }, cluster.settings);
+  const isInUse = (name: string): boolean => cluster.generation > 0 && (name === container || name === upstreamContainer);
+  for (const { generation } of failed) {
+    const isOfIt = ({ generation: of, thing }: Entry): boolean => of === generation || (thing.kind === 'container' && !isInUse(thing.name));
+    if (!(await isForgotten(deps, cluster, generation, { entries: (await deps.ledger.of(cluster.uuid)).filter(isOfIt), caller }, signal))) return false;
+  }
+  await deps.rows.dropCallerToken(cluster);
+  return true;
+}
+
+/** Once every node has the new credential, or has had long enough. */
+async function retire(deps: AdvanceDeps, cluster: ClusterRow, all: readonly CredentialRow[], signal: AbortSignal): Promise<void> {
   const { rows, ledger, database } = deps;
   const { uuid, generation } = cluster;
-  const all = await rows.credentials(uuid);
   const retiring = all.filter(({ state }) => state === 'retiring');
   const current = all.find((credential) => credential.generation === generation);
   if (retiring.length === 0 || current === undefined) return;
   const isOver = (await rows.allNodesHave(uuid, generation)) || (await database.clock()) >= current.createdMs + deps.graceMs;
   if (!isOver) return await rows.putOff(uuid, deps.random, LOOK_AGAIN_MS);
-  for (const credential of retiring) {
-    const problems = await unmake(deps, await ledger.of(uuid, credential.generation), { caller: undefined, fate: 'kept', signal });
-    const left = await ledger.of(uuid, credential.generation);
-    // An entry for a user that is gone opens nothing; it goes with the next rotation or with the cluster, whose caller may change the list.
-    if (left.some(({ thing }) => thing.kind !== 'access')) return await later(deps, cluster, problems);
-    await rows.forget(uuid, credential.generation);
-    deps.report({ kind: 'retired', cluster: uuid, generation: credential.generation });
+  for (const { generation: old } of retiring) {
+    if (!(await isForgotten(deps, cluster, old, { entries: await ledger.of(uuid, old), caller: undefined }, signal))) return;
+    deps.report({ kind: 'retired', cluster: uuid, generation: old });
   }
+}
+
+async function isForgotten(deps: AdvanceDeps, cluster: ClusterRow, generation: number, { entries, caller }: { readonly entries: readonly Entry[]; readonly caller: Caller | undefined }, signal: AbortSignal): Promise<boolean> {
+  const { rows, ledger } = deps;
+  const problems = await unmake(deps, entries, { caller, fate: 'unused', signal });
+  const left = await ledger.of(cluster.uuid, generation);
+  // An entry of an access list that nobody may remove lets nobody in without a credential; whoever next asks for one, or deletes the cluster, may.
+  if (left.some(({ thing }) => thing.kind !== 'access') || problems.some(({ failure }) => failure === 'retryable')) {
+    await later(deps, cluster, joined(problems));
+    return false;
+  }
+  await rows.forget(cluster.uuid, generation);
+  return true;
 }
 
 /** Entries of access lists that nobody could remove when their credential went. */
@@ -127,9 +150,12 @@ async function payDebts(deps: AdvanceDeps, { uuid }: ClusterRow, caller: Caller 
   await unmake(deps, debts, { caller, fate: 'kept', signal });
 }
 
-/** Undefined: no token is kept, or it has ended. */
+/** Undefined: no token is kept, it cannot be opened, or it has ended. */
 async function callerOf({ secrets, database, cloud }: AdvanceDeps, { uuid }: ClusterRow, signal: AbortSignal): Promise<Caller | undefined> {
-  const token = await secrets.find(database.db, clusterOwner(uuid), CALLER_TOKEN);
+  const token = await secrets.find(database.db, clusterOwner(uuid), CALLER_TOKEN).catch((error: unknown) => {
+    if (error instanceof SealError) return undefined;
+    throw error;
+  });
   const holder = token === undefined ? undefined : await cloud.logins.holder(token.reveal(), signal);
   return token === undefined || holder === undefined ? undefined : { token: new Secret(token.reveal()), holder };
 }
@@ -139,8 +165,8 @@ async function settle({ rows, report }: AdvanceDeps, cluster: ClusterRow, status
 }
 
 /** Something could not be removed: its entry stays, and is tried again. */
-async function later({ rows, random, report }: AdvanceDeps, { uuid }: ClusterRow, problems: readonly CloudError[]): Promise<void> {
-  report({ kind: 'failed', what: `clear up after cluster ${uuid}`, error: joined(problems) });
+async function later({ rows, random, report }: AdvanceDeps, { uuid }: ClusterRow, error: string): Promise<void> {
+  report({ kind: 'failed', what: `clear up after cluster ${uuid}`, error });
   await rows.putOff(uuid, random);
 }
 

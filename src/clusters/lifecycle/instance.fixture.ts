@@ -8,6 +8,7 @@ import { Secret } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { openDatabase } from '../database/database.ts';
 import { sealedSecrets } from '../database/sealed.ts';
+import { openCloud } from '../keystone/cloud.ts';
 import type { CloudSettings } from '../keystone/settings.ts';
 import type { LifecycleIntervals } from './lifecycle.ts';
 import { startLifecycle } from './worker.ts';
@@ -34,12 +35,10 @@ const database = await openDatabase({ url, timers: systemTimers, nowMs: Date.now
 // Who is killed leaves nothing to whoever comes next, unless it does so before.
 flushCompileCache();
 await line();
-startLifecycle({
-  database, secrets: sealedSecrets(database, [new Secret(key)]), timers: systemTimers, nowMs: Date.now, random: Math.random, intervals,
-  cloud: {
-    ...cloud,
-    service: { ...cloud.service, password: new Secret(passwords.service) },
-    trusteeDomain: cloud.trusteeDomain && { ...cloud.trusteeDomain, password: new Secret(passwords.admin) },
-  },
-  report: () => undefined,
-});
+const clock = { timers: systemTimers, nowMs: Date.now, random: Math.random };
+const settings: CloudSettings = {
+  ...cloud,
+  service: { ...cloud.service, password: new Secret(passwords.service) },
+  trusteeDomain: cloud.trusteeDomain && { ...cloud.trusteeDomain, password: new Secret(passwords.admin) },
+};
+startLifecycle({ ...clock, database, secrets: sealedSecrets(database, [new Secret(key)]), cloud: openCloud({ ...clock, settings }), intervals, report: () => undefined });

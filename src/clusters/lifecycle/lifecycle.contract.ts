@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { clusterCloud, type ClusterCloud, type Tenant } from '../../../test/services/cluster-cloud.ts';
 import { SOAK } from '../../../test/support/soak.ts';
 import { CREDENTIAL_MODES, type CredentialMode, type RegistrySettings } from '../words.ts';
-import { service, type Service } from './lifecycle.fixture.ts';
+import { service, SETTINGS, type Service } from './lifecycle.fixture.ts';
 
 const NOTHING = { users: [], trusts: 0, applicationCredentials: [] };
 
@@ -87,6 +87,13 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       if (got === null) return 401;
       const account = `${openstack.accountUrl.replace(/\/[^/]*$/, '')}/AUTH_${projectId}`;
       return (await fetch(`${account}/${path}`, { method, headers: { 'x-auth-token': got }, ...(body !== undefined && { body }) })).status;
+    };
+
+    const joined = async (uuid: string): Promise<void> =>
+      void (await umbra.database.db.insertInto('nodes').values({ id: 'n', cluster_uuid: uuid, name: 'n', role: 'worker', key_hash: '', token_hash: null, arch: 'amd64', version: '1', generation: 1, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: 0, seen_ms: 0 }).execute());
+    const allHave = async (generation: number): Promise<void> => {
+      await umbra.database.db.updateTable('nodes').set({ generation }).execute();
+      await umbra.database.db.deleteFrom('intents').where('step', '=', 'retry').execute(); // it would look again in half a minute
     };
 
     const WORDS: Readonly<Record<CredentialMode, readonly string[]>> = {
@@ -227,7 +234,7 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
         umbra.start();
         const uuid = await created({ credentialMode });
         const old = await words(uuid);
-        await umbra.database.db.insertInto('nodes').values({ id: 'n', cluster_uuid: uuid, name: 'n', role: 'worker', key_hash: '', arch: 'amd64', version: '1', generation: 1, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: 0, seen_ms: 0 }).execute();
+        await joined(uuid);
         // By somebody else, who then is whose roles are lent.
         const colleague = await cloud.tenant(['member', cloud.role], owner.projectId);
         await umbra.ask(uuid, 'UPDATE_IN_PROGRESS', await token(colleague));
@@ -235,8 +242,7 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
         if (credentialMode === 'app_cred') await cloud.keepRow(colleague);
         const young = await words(uuid, 2);
         for (const node of [old, young]) expect(await asNode(node, 'GET', `registry-${uuid}`)).toBe(204);
-        await umbra.database.db.updateTable('nodes').set({ generation: 2 }).execute();
-        await umbra.database.db.deleteFrom('intents').where('step', '=', 'retry').execute(); // it would look again in half a minute
+        await allHave(2);
         await expect.poll(() => umbra.events.filter(({ kind }) => kind === 'retired'), { timeout: 30_000 }).toEqual([{ kind: 'retired', cluster: uuid, generation: 1 }]);
         expect([401, 403]).toContain(await asNode(old, 'GET', `registry-${uuid}`));
         expect(await asNode(young, 'GET', `registry-${uuid}`)).toBe(204);
@@ -258,6 +264,36 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       expect(await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED')).toMatchObject({ status: 'UPDATE_COMPLETE', generation: 2 });
       await deleted(uuid, await token(owner));
       expect(await cloud.left([owner])).toEqual(NOTHING);
+    });
+
+    test.runIf(isLived).each(SOAK ? CREDENTIAL_MODES : (['trust'] as const))('%s: what was granted to write ends with the last credential that was for it, and an attempt that fails changes nothing', async (credentialMode) => {
+      umbra.start();
+      const uuid = await created({ credentialMode, write: 'all' });
+      const images = `registry-${uuid}`;
+      const row = async (): Promise<object> => await umbra.database.db.selectFrom('clusters').select(['settings', 'wanted_settings']).where('uuid', '=', uuid).executeTakeFirstOrThrow();
+      const before = await row();
+      const wanted = JSON.stringify({ ...SETTINGS, credentialMode, write: 'cache' });
+      if (credentialMode !== 'acl') {
+        await umbra.ask(uuid, 'UPDATE_IN_PROGRESS', await token(await cloud.tenant(['member'], owner.projectId)), { wanted_settings: wanted });
+        expect((await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED'))?.status).toBe('UPDATE_FAILED');
+        expect(await row()).toEqual({ ...before, wanted_settings: wanted });
+        await expect.poll(async () => await umbra.database.db.selectFrom('credentials').select('generation').where('cluster_uuid', '=', uuid).execute(), { timeout: 30_000 }).toEqual([{ generation: 1 }]);
+        expect(await asNode(await words(uuid), 'PUT', `${images}/x`, 'x')).toBe(201);
+      }
+      await joined(uuid);
+      await umbra.ask(uuid, 'UPDATE_IN_PROGRESS', await token(owner), { wanted_settings: wanted });
+      expect(await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED')).toMatchObject({ status: 'UPDATE_COMPLETE', status_reason: null, generation: 2 });
+      expect(await row()).toEqual({ settings: wanted, wanted_settings: null });
+      if (credentialMode === 'app_cred') await cloud.keepRow(owner);
+      await allHave(2);
+      await expect.poll(() => umbra.events.filter(({ kind }) => kind === 'retired'), { timeout: 30_000 }).toEqual([{ kind: 'retired', cluster: uuid, generation: 1 }]);
+      const young = await words(uuid, 2);
+      expect(await asNode(young, 'GET', `${images}/x`)).toBe(credentialMode === 'acl' ? 404 : 200);
+      expect(await asNode(young, 'PUT', `${images}/x`, 'x')).toBe(403);
+      expect(await asNode(young, 'PUT', `${images}-upstream/x`, 'x')).toBe(201);
+      await deleted(uuid, await token(owner));
+      expect(await cloud.left([owner])).toEqual(NOTHING);
+      expect(await access(images)).toEqual([null, null]);
     });
 
     test.runIf(SOAK)('a registry that is disabled loses its credential, and gets another when it is enabled again', async () => {

@@ -5,6 +5,7 @@ import { Secret } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { openDatabase, type ClusterDatabase } from '../database/database.ts';
 import { sealedSecrets, type SealedSecrets } from '../database/sealed.ts';
+import { openCloud } from '../keystone/cloud.ts';
 import type { CloudSettings } from '../keystone/settings.ts';
 import type { ClusterStatus, RegistrySettings } from '../words.ts';
 import { putCallerToken, type Lifecycle, type LifecycleEvent, type LifecycleIntervals } from './lifecycle.ts';
@@ -26,14 +27,15 @@ export interface Service extends AsyncDisposable {
   start(intervals?: Partial<LifecycleIntervals>): Lifecycle;
   create(owner: { readonly user: { readonly id: string }; readonly projectId: string }, token: string, settings?: Partial<RegistrySettings>): Promise<string>;
   /** What the API does when it is asked to rotate or delete. */
-  ask(uuid: string, status: ClusterStatus, token: string | undefined, more?: { readonly registry_enabled?: number }): Promise<void>;
+  ask(uuid: string, status: ClusterStatus, token: string | undefined, more?: { readonly registry_enabled?: number; readonly wanted_settings?: string }): Promise<void>;
   /** Its row once its status is one of these; undefined: it is gone. */
   until(uuid: string, ...statuses: readonly (ClusterStatus | 'gone')[]): Promise<{ readonly status: string; readonly status_reason: string | null; readonly registry_status: string | null; readonly generation: number } | undefined>;
   /** What nodes are given. */
   credential(uuid: string, generation: number): Promise<Readonly<Record<string, string>> | undefined>;
 }
 
-export async function service(url: string, cloud: CloudSettings): Promise<Service> {
+export async function service(url: string, settings: CloudSettings): Promise<Service> {
+  const cloud = openCloud({ settings, timers: systemTimers, nowMs: Date.now, random: Math.random });
   const database = await openDatabase({ url, timers: systemTimers, nowMs: Date.now });
   const secrets = sealedSecrets(database, KEYS);
   const events: LifecycleEvent[] = [];
@@ -53,7 +55,7 @@ export async function service(url: string, cloud: CloudSettings): Promise<Servic
       await db.transaction().execute(async (transaction) => {
         await transaction.insertInto('clusters').values({
           uuid, name: 'c', project_id: projectId, user_id: user.id, template_uuid: 't', coe: 'kubernetes', registry_enabled: 1, status: 'CREATE_IN_PROGRESS', status_reason: null,
-          registry_status: 'PENDING', settings: JSON.stringify({ ...SETTINGS, ...settings }), generation: 0, is_adopted: 0, created_ms: database.nowMs, updated_ms: null, body: '{}',
+          registry_status: 'PENDING', settings: JSON.stringify({ ...SETTINGS, ...settings }), wanted_settings: null, generation: 0, is_adopted: 0, created_ms: database.nowMs, updated_ms: null, body: '{}',
         }).execute();
         await putCallerToken(secrets, transaction, uuid, new Secret(token));
       });
@@ -76,6 +78,7 @@ export async function service(url: string, cloud: CloudSettings): Promise<Servic
     },
     async [Symbol.asyncDispose]() {
       for (const started of running) await started.close();
+      await cloud.close();
       await database.close();
     },
   };

@@ -41,13 +41,29 @@ test('a registry that was taken away and comes again has a credential that no no
   const uuid = await umbra.create(OWNER, 'token');
   await secrets.remove(database.db, { owner: `cluster/${uuid}` });
   await database.db.updateTable('clusters').set({ generation: 2, registry_enabled: 0, status: 'UPDATE_IN_PROGRESS' }).where('uuid', '=', uuid).execute();
-  await database.db.insertInto('nodes').values({ id: randomUUID(), cluster_uuid: uuid, name: 'n', role: 'worker', key_hash: '', arch: 'amd64', version: '1', generation: 1, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: 0, seen_ms: 0 }).execute();
+  await database.db.insertInto('nodes').values({ id: randomUUID(), cluster_uuid: uuid, name: 'n', role: 'worker', key_hash: '', token_hash: null, arch: 'amd64', version: '1', generation: 1, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: 0, seen_ms: 0 }).execute();
   umbra.start();
   expect(await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED')).toMatchObject({ status: 'UPDATE_COMPLETE', generation: 0 });
   const rows = clusterRows(database, secrets);
   const row = await rows.find(uuid);
   if (row === undefined) throw new Error('it is gone');
   expect(await rows.nextGeneration(row)).toBe(3);
+});
+
+test('a registry that cannot be taken away yet is tried again later, not at once', async () => {
+  const { database: { db } } = umbra;
+  const uuid = await umbra.create(OWNER, 'token');
+  await db.updateTable('clusters').set({ generation: 1, registry_enabled: 0, status: 'UPDATE_IN_PROGRESS' }).where('uuid', '=', uuid).execute();
+  const loop = umbra.start({ ...INTERVALS, pollMs: 10 });
+  expect(await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED')).toMatchObject({ status: 'UPDATE_FAILED', generation: 1, status_reason: expect.stringContaining('cannot be reached') as string });
+  const retry = async (): Promise<unknown> => await db.selectFrom('intents').select('detail').where('cluster_uuid', '=', uuid).where('step', '=', 'retry').executeTakeFirst();
+  await expect.poll(retry).toEqual({ detail: '1' });
+  // With the token gone there is nothing left to ask of Keystone.
+  await umbra.secrets.remove(db, { owner: `cluster/${uuid}` });
+  await db.updateTable('intents').set({ created_ms: 0 }).where('step', '=', 'retry').execute();
+  loop.wake();
+  expect(await umbra.until(uuid, 'UPDATE_COMPLETE')).toMatchObject({ generation: 0, registry_status: null, status_reason: null });
+  expect(await retry()).toBeUndefined();
 });
 
 test('one cluster whose secret does not open keeps no other from being looked after', async () => {

@@ -6,9 +6,11 @@
  *
  * - create: the row with `CREATE_IN_PROGRESS`, `registry_status` `PENDING` (null where the registry is disabled),
  *   `generation` 0, and the caller's token (below). Becomes `CREATE_COMPLETE`, or `CREATE_FAILED` with `status_reason`.
- * - rotate, and enabling the registry of a cluster that has none: `UPDATE_IN_PROGRESS` and the caller's token. Becomes
- *   `UPDATE_COMPLETE` with a `generation` higher than any before, or `UPDATE_FAILED`, where the old credential goes on working.
- *   With `registry_enabled` 0 instead the credentials are removed.
+ * - rotate, another registry, and one for a cluster that has none: `UPDATE_IN_PROGRESS`, `wanted_settings` where they are
+ *   others, and the caller's token. Becomes `UPDATE_COMPLETE` with a `generation` higher than any before, its settings now in
+ *   force; or `UPDATE_FAILED`, where the old credential goes on working, and the settings that it was made for.
+ * - no registry any more: the same with `registry_enabled` 0. The credentials are removed; `UPDATE_FAILED` says which cannot be
+ *   yet, and is tried again with backoff.
  * - delete: `DELETE_IN_PROGRESS` and the caller's token. The row goes, with its secrets (nodes' rows stay, and tell nodes); or
  *   `DELETE_FAILED` with the reason, tried again with backoff, and at once when it is set to `DELETE_IN_PROGRESS` again.
  *   With the label `registry_purge` (in `settings.purge`) the containers go too.
@@ -25,7 +27,7 @@ import type { Secret } from '../../config/config.ts';
 import { CALLER_TOKEN, clusterOwner } from '../credentials/credential.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import type { SealedSecrets, Writer } from '../database/sealed.ts';
-import type { CloudSettings } from '../keystone/settings.ts';
+import type { Cloud } from '../keystone/cloud.ts';
 
 export interface Lifecycle {
   /** There is work in the database: look now rather than at the next interval. Returns at once, never throws. */
@@ -46,7 +48,7 @@ export type LifecycleEvent =
 export interface LifecycleDeps {
   readonly database: ClusterDatabase;
   readonly secrets: SealedSecrets;
-  readonly cloud: CloudSettings;
+  readonly cloud: Cloud;
   readonly timers: Timers;
   readonly nowMs: () => number;
   /** From 0 to less than 1. */

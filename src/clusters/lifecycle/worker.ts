@@ -7,7 +7,6 @@ import { LRUCache } from 'lru-cache';
 import { ledger as openLedger } from '../credentials/ledger.ts';
 import { leases as openLeases } from '../database/leases.ts';
 import type { ClusterDatabase } from '../database/database.ts';
-import { openCloud } from '../keystone/cloud.ts';
 import { advance, type AdvanceDeps } from './advance.ts';
 import { clusterRows } from './cluster.ts';
 import { checkHealth } from './health.ts';
@@ -22,10 +21,9 @@ const SCANNED = 256;
 const SERVICE = { cluster_uuid: 'service', generation: -1, step: 'identity' } as const;
 
 export function startLifecycle(deps: LifecycleDeps): Lifecycle {
-  const { database, secrets, cloud: settings, timers, nowMs, random, report } = deps;
+  const { database, secrets, cloud, timers, nowMs, random, report } = deps;
   const intervals = { ...DEFAULTS, ...deps.intervals };
   const leases = openLeases({ database, timers, ttlMs: intervals.leaseMs });
-  const cloud = openCloud({ settings, timers, nowMs, random });
   const rows = clusterRows(database, secrets);
   const closing = new AbortController();
   const { signal } = closing;
@@ -124,7 +122,6 @@ export function startLifecycle(deps: LifecycleDeps): Lifecycle {
       for (const cancel of cancels) cancel();
       await scanning;
       await Promise.all([...running.values(), ...background]);
-      await cloud.close();
     },
   };
 }
