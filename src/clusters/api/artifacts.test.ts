@@ -69,6 +69,12 @@ describe('with a program', () => {
     expect(rows[1]?.hash).toBe(createHash('sha256').update(secret).digest('hex'));
   });
 
+  test('are not asked for without a body: that would make a token', async () => {
+    const uuid = await cluster();
+    expect((await service.call(token, 'HEAD', `/v1/clusters/${uuid}/artifacts?role=worker&format=shell`)).status).toBe(405);
+    expect(await service.database.db.selectFrom('bootstrap_tokens').selectAll().where('cluster_uuid', '=', uuid).execute()).toEqual([]);
+  });
+
   test('without a query it is said what there is', async () => {
     expect(await artifacts(await cluster())).toMatchObject({ status: 200, body: { roles: ['master', 'worker'], formats: [...FORMATS] } });
   });

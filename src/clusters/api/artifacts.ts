@@ -8,6 +8,7 @@ import { FORMATS, problemOf, render, warningsOf } from '../render/render.ts';
 import { ROLES } from '../words.ts';
 import { settingsOf, type ClusterRow } from './cluster-rows.ts';
 import type { ClusterPart } from './cluster-routes.ts';
+import { notAllowed } from './handler.ts';
 import { ApiProblem, shown } from './problem.ts';
 import type { Programs } from './programs.ts';
 import { mustKnowAll } from './query.ts';
@@ -30,7 +31,10 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
     return found;
   };
 
-  return async (row, query) => {
+  return async (row, { method, query, rest }) => {
+    if (rest.length > 0) return undefined;
+    // A token is made of each, so that HEAD is none of it.
+    if (method !== 'GET') throw notAllowed('GET');
     mustKnowAll(query, ['role', 'format', 'nodes']);
     if (row.registry_enabled === 0) throw new ApiProblem('invalid', `Cluster ${row.uuid} has no registry: its template does not have registry_enabled.`);
     if (query.size === 0) return { status: 200, body: { roles: ROLES, formats: FORMATS } };

@@ -6,8 +6,14 @@ import { notAllowed, type Call, type Resource } from './handler.ts';
 import { mustOwn } from './policy.ts';
 import { ASYNC_BAYS, isBefore, RESIZE, UPGRADE } from './versions.ts';
 
-/** What else there is of a cluster that the caller may change, at `/v1/clusters/<id>/<name>`; GET. */
-export type ClusterPart = (row: ClusterRow, query: URLSearchParams) => Promise<Answer>;
+/** What else there is of a cluster that the caller may change, at `/v1/clusters/<id>/<name>` and, with `rest`, below. Undefined: there is no such path. */
+export type ClusterPart = (row: ClusterRow, request: PartRequest) => Promise<Answer | undefined>;
+
+export interface PartRequest {
+  readonly method: string;
+  readonly query: URLSearchParams;
+  readonly rest: readonly string[];
+}
 
 export interface ClusterRoutesOptions {
   readonly clusters: Clusters;
@@ -43,12 +49,11 @@ export function clusterRoutes({ clusters, resource, publicUrl, parts }: ClusterR
     }
     if (part === 'actions' && action !== undefined && more.length === 0) return await act(call, ident, action);
     if (part !== undefined) {
-      const own = !asBay && action === undefined && Object.hasOwn(parts, part) ? parts[part] : undefined;
+      const own = !asBay && Object.hasOwn(parts, part) ? parts[part] : undefined;
       if (own === undefined) return undefined;
-      if (!isRead) throw notAllowed('GET');
       const row = await clusters.find(access, ident);
       mustOwn(access, row.project_id, `cluster:${part}`);
-      return await own(row, x.query);
+      return await own(row, { method: x.method, query: x.query, rest: rest.slice(2) });
     }
     if (ident === 'detail' && isRead) return { status: 200, body: await clusters.list(access, x.query, resource, true) };
     if (isRead) return { status: 200, body: clusters.document(await clusters.find(access, ident), resource) };

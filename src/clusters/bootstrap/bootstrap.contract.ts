@@ -45,7 +45,7 @@ export function bootstrapContract(engine: string, start: () => Promise<{ readonl
       await db().deleteFrom('clusters').where('uuid', '=', uuid).execute();
       await db().insertInto('clusters').values({
         uuid, name: 'c', project_id: 'p', user_id: 'u', template_uuid: 't', coe: 'kubernetes', registry_enabled: 1, status, status_reason: null,
-        registry_status: 'ACTIVE', settings: '{}', generation, is_adopted: 0, created_ms: 0, updated_ms: null, body: '{}',
+        registry_status: 'ACTIVE', settings: '{}', wanted_settings: null, generation, is_adopted: 0, created_ms: 0, updated_ms: null, body: '{}',
       }).execute();
       if (generation > 0) await seal(uuid, generation, 'node-credential', credential(generation));
     };
@@ -133,6 +133,29 @@ export function bootstrapContract(engine: string, start: () => Promise<{ readonl
       await expect(a.renew(one.node.id, two.node.key, REPORT)).rejects.toEqual(refused(401));
       await expect(a.renew(OTHER, one.node.key, REPORT)).rejects.toEqual(refused(401));
       await expect(a.renew(one.node.id, 'x', REPORT)).rejects.toEqual(refused(401));
+    });
+
+    test('of a node that is removed neither the key nor the token is good any more; another stays', async () => {
+      const token = await tokenFor(3);
+      const [one, two] = [await a.exchange({ token, node: NODE }), await a.exchange({ token: await tokenFor(1), node: NODE })];
+      expect(await b.removeNode(OTHER, one.node.id)).toBe(false);
+      expect(await b.removeNode(CLUSTER, one.node.id)).toBe(true);
+      expect(await b.removeNode(CLUSTER, one.node.id)).toBe(false);
+      await expect(a.renew(one.node.id, one.node.key, REPORT)).rejects.toEqual(refused(401));
+      await expect(a.exchange({ token, node: NODE })).rejects.toEqual(refused(401));
+      await a.renew(two.node.id, two.node.key, REPORT);
+      expect((await a.nodesOf(CLUSTER)).map(({ id }) => id)).toEqual([two.node.id]);
+    });
+
+    test('a cluster whose credential cannot be opened keeps no node of another out', async () => {
+      await cluster('CREATE_COMPLETE', 1, OTHER);
+      await db().updateTable('sealed_secrets').set({ sealed: 'v1.AAAA' }).where('owner', 'like', `cluster/${CLUSTER}/%`).execute();
+      const tokens = [await tokenFor(1), await tokenFor(1, OTHER), await tokenFor(1), await tokenFor(1, OTHER)];
+      const outcomes = await Promise.allSettled(tokens.map(async (token) => await a.exchange({ token, node: NODE })));
+      expect(outcomes).toEqual([
+        { status: 'rejected', reason: expect.objectContaining({ name: 'SealError' }) as unknown }, { status: 'fulfilled', value: expect.objectContaining({ credential: credential(1) }) as unknown },
+        { status: 'rejected', reason: expect.objectContaining({ name: 'SealError' }) as unknown }, { status: 'fulfilled', value: expect.objectContaining({ credential: credential(1) }) as unknown },
+      ]);
     });
 
     test.each<[string, () => Promise<unknown>]>([

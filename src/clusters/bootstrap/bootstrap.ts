@@ -9,7 +9,7 @@ import { isBootstrapToken, isNodeKey } from '../../bootstrap-wire.ts';
 import type { Secret } from '../../config/config.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy } from '../database/leases.ts';
-import type { SealedSecrets, Writer } from '../database/sealed.ts';
+import { SealError, type SealedSecrets, type Writer } from '../database/sealed.ts';
 import type { ClusterStatus, Role } from '../words.ts';
 import { batches, type Outcome } from './batches.ts';
 import { handoutOf, type Handout } from './handout.ts';
@@ -48,6 +48,8 @@ export interface Bootstrap {
   renew(nodeId: string, key: string, report: RenewRequest): Promise<RenewAnswer>;
   /** By name, then by when they joined. */
   nodesOf(clusterUuid: string): Promise<readonly ClusterNode[]>;
+  /** Neither its key nor the token that it came with is good any more. False: the cluster has no such node. */
+  removeNode(clusterUuid: string, nodeId: string): Promise<boolean>;
   /** Removes tokens that expired and nodes that were not seen for long. Any instance may, at any time. */
   purge(): Promise<{ readonly tokens: number; readonly nodes: number }>;
 }
@@ -95,7 +97,7 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
     return outcomes;
   }));
 
-  /** Refuses before it writes: the others of the transaction are committed. @param known of clusters in this transaction */
+  /** Refuses, and finds what is sealed unfit, before it writes: the others of the transaction are committed. @param known of clusters in this transaction */
   async function join({ hash, name, arch, version }: Joining, writer: Writer, known: Map<string, Awaited<ReturnType<typeof current>>>): Promise<BootstrapAnswer> {
     const token = await writer.selectFrom('bootstrap_tokens').select(['cluster_uuid', 'role']).where('hash', '=', hash).where('uses_left', '>', 0).where('expires_ms', '>', nowMs).executeTakeFirst();
     if (token === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
@@ -110,7 +112,7 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
     const { generation, handout } = now;
     await writer.insertInto('nodes').values({
       id, name, arch, version, generation, cluster_uuid, role,
-      key_hash: hashOf(key), last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
+      key_hash: hashOf(key), token_hash: hash, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
     }).execute();
     return { node: { id, key }, renewSeconds, generation, ...(handout as Handout) }; // there always is one for who has none
   }
@@ -151,6 +153,14 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
       }));
     },
 
+    async removeNode(clusterUuid, nodeId) {
+      return await db.transaction().execute(async (transaction) => {
+        const node = await transaction.deleteFrom('nodes').where('cluster_uuid', '=', clusterUuid).where('id', '=', nodeId).returning('token_hash').executeTakeFirst();
+        if (node?.token_hash != null) await transaction.deleteFrom('bootstrap_tokens').where('hash', '=', node.token_hash).execute();
+        return node !== undefined;
+      });
+    },
+
     async purge() {
       const tokens = await db.deleteFrom('bootstrap_tokens').where('expires_ms', '<=', nowMs).executeTakeFirst();
       const nodes = await db.deleteFrom('nodes').where('seen_ms', '<', laterBy(database, -FORGOTTEN_MS)).executeTakeFirst();
@@ -167,9 +177,9 @@ interface Joining {
   readonly version: string;
 }
 
-/** Anything but a refusal fails the whole transaction. */
-function refusalOf(error: unknown): { readonly refusal: BootstrapRefusal } {
-  if (error instanceof BootstrapRefusal) return { refusal: error };
+/** What is wrong with one cluster or node keeps no other out. Anything else, such as the database, fails the whole transaction. */
+function refusalOf(error: unknown): { readonly refusal: BootstrapRefusal | SealError } {
+  if (error instanceof BootstrapRefusal || error instanceof SealError) return { refusal: error };
   throw error;
 }
 

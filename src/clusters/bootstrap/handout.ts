@@ -1,14 +1,14 @@
 /** What a node of a cluster is given: the credential of a generation, as those who made it sealed it (`credentials/`). */
 import { parseCredential, parsePushUser, WireError, type Credential, type PushUser } from '../../bootstrap-wire.ts';
 import { clusterOwner, generationOwner, NODE_CREDENTIAL, PUSH_USER } from '../credentials/credential.ts';
-import type { SealedSecrets, Writer } from '../database/sealed.ts';
+import { SealError, type SealedSecrets, type Writer } from '../database/sealed.ts';
 
 export interface Handout {
   readonly credential: Credential;
   readonly pushUser?: PushUser | undefined;
 }
 
-/** Undefined: there is none (yet). @throws Error when it cannot be opened or is not what it should be */
+/** Undefined: there is none (yet). @throws SealError */
 export async function handoutOf(secrets: SealedSecrets, writer: Writer, clusterUuid: string, generation: number): Promise<Handout | undefined> {
   const owner = generationOwner(clusterUuid, generation);
   const credential = await secrets.find(writer, owner, NODE_CREDENTIAL);
@@ -19,6 +19,6 @@ export async function handoutOf(secrets: SealedSecrets, writer: Writer, clusterU
     return { credential: parseCredential(credential.reveal()), ...(pushUser === undefined ? {} : { pushUser: parsePushUser(pushUser.reveal()) }) };
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
-    throw new Error(`the sealed credential of ${owner} is not one for nodes: ${error.message}`, { cause: error });
+    throw new SealError(`the sealed credential of ${owner} is not one for nodes: ${error.message}`, { cause: error });
   }
 }
