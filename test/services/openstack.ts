@@ -9,6 +9,8 @@ import { attempt, run } from './command.ts';
 
 /** What a client needs, as `openstack/up` exports it. */
 export interface OpenStackSettings {
+  /** The folder that everything is in. */
+  readonly state: string;
   /** Keystone, with `/v3`. */
   readonly authUrl: string;
   readonly region: string;
@@ -29,6 +31,17 @@ export interface OpenStackSettings {
   readonly tempUrlKey: string;
   /** Of Swift's s3api, which answers at `swiftOrigin`. */
   readonly s3: { readonly accessKeyId: string; readonly secretAccessKey: string };
+}
+
+/** A Swift whose users TempAuth keeps. */
+export interface TempAuthSettings {
+  /** With `/auth/v1.0`. */
+  readonly url: string;
+  /** `account:user`, and the account is theirs. */
+  readonly username: string;
+  readonly password: string;
+  /** A user of the same account with the same password and no right to anything. */
+  readonly guest: string;
 }
 
 export interface OpenStack extends AsyncDisposable {
@@ -56,20 +69,21 @@ export async function startOpenStack(running?: string): Promise<OpenStack> {
   }
 }
 
+/** One more proxy over the same Swift, with accounts of its own; it ends with the others. */
+export async function startTempAuth({ state }: Pick<OpenStackSettings, 'state'>): Promise<TempAuthSettings> {
+  const value = exportsOf(await run(join(SCRIPTS, 'up'), [], { env: { OPENSTACK_STATE: state, OPENSTACK_TEMPAUTH: 'yes' }, timeoutMs: START_MS }), `${SCRIPTS}/up`);
+  return { url: value('TEMPAUTH_URL'), username: value('TEMPAUTH_USER'), password: value('TEMPAUTH_KEY'), guest: value('TEMPAUTH_GUEST') };
+}
+
 /** A container's name that no other test uses. */
 export function freshContainer(what = 'test'): string {
   return `umbra-${what}-${randomBytes(6).toString('hex')}`;
 }
 
 async function readSettings(state: string): Promise<OpenStackSettings> {
-  const exported = await readFile(join(state, 'env'), 'utf8');
-  const values = new Map(Array.from(exported.matchAll(/^export ([A-Z0-9_]+)=(?:'([^']*)'|(\S*))$/gm), ([, name, quoted, plain]) => [name, quoted ?? plain]));
-  const value = (name: string): string => {
-    const found = values.get(name);
-    if (found === undefined) throw new Error(`${state}/env does not export ${name}`);
-    return found;
-  };
+  const value = exportsOf(await readFile(join(state, 'env'), 'utf8'), `${state}/env`);
   return {
+    state,
     authUrl: value('OS_AUTH_URL'),
     region: value('OS_REGION_NAME'),
     username: value('OS_USERNAME'),
@@ -88,5 +102,15 @@ async function readSettings(state: string): Promise<OpenStackSettings> {
     accountUrl: value('SWIFT_URL'),
     tempUrlKey: value('SWIFT_TEMPURL_KEY'),
     s3: { accessKeyId: value('SWIFT_S3_ACCESS_KEY'), secretAccessKey: value('SWIFT_S3_SECRET_KEY') },
+  };
+}
+
+/** Looks up what a shell would have of it. */
+function exportsOf(exported: string, where: string): (name: string) => string {
+  const values = new Map(Array.from(exported.matchAll(/^export ([A-Z0-9_]+)=(?:'([^']*)'|(\S*))$/gm), ([, name, quoted, plain]) => [name, quoted ?? plain]));
+  return (name) => {
+    const found = values.get(name);
+    if (found === undefined) throw new Error(`${where} does not export ${name}`);
+    return found;
   };
 }
