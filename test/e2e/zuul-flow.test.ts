@@ -3,8 +3,8 @@
  * files that they write: `run-buildset-registry`, `pull-from-intermediate-registry`, `use-buildset-registry`,
  * `build-container-image`, `push-to-intermediate-registry` and `promote-container-image`.
  *
- * BuildKit is the one inside dockerd: the image that buildx makes a builder of comes from Docker Hub. It knows mirrors of
- * docker.io only, from daemon.json.
+ * BuildKit is the one inside dockerd, by `docker build` and `docker push`: Debian has no package of buildx, and the image that
+ * it makes a builder of comes from Docker Hub. It knows mirrors of docker.io only, from daemon.json.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
