@@ -5,6 +5,7 @@ import { failure, isBusy, machine, result, table, type Result } from './report.t
 import type { Contender, Row, Sample, Section } from './row.ts';
 import { clusters } from './rows/clusters.ts';
 import { cold } from './rows/cold.ts';
+import { diskTierStart } from './rows/disk-tier.ts';
 import { memory } from './rows/memory.ts';
 import { pull } from './rows/pull.ts';
 import { push } from './rows/push.ts';
@@ -36,7 +37,7 @@ async function main(): Promise<number> {
   process.once('SIGTERM', () => interrupt.abort(new Error('terminated')));
   const results: Result[] = [];
   try {
-    const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp, clusters];
+    const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp, diskTierStart, clusters];
     for (const of of wanted) results.push(...(await section(bench, of as Section<unknown>, interrupt.signal))); // each is given only the state that it made
   } finally {
     await bench.close();

@@ -42,7 +42,8 @@ function pushRow(name: string, which: Which): Row<State> {
   };
 }
 
-function pullRow(name: string, clients: number): Row<State> {
+/** The first pull from this server; with a disk tier, the one that fills it. */
+function pullRow(name: string, which: Which, clients: number): Row<State> {
   return {
     name,
     unit: 'MiB/s',
@@ -52,13 +53,13 @@ function pullRow(name: string, clients: number): Row<State> {
     async measure(state, contender, round) {
       const fresh = await renewFile(state.file, `${name} ${contender} ${round}`);
       if (contender === 'limit') {
-        const object = `pull-${clients}-${round}`;
+        const object = `pull-${which}-${clients}-${round}`;
         await state.swift.put(fresh, object);
         const before = performance.now();
         await Promise.all(Array.from({ length: clients }, () => state.swift.get(object, fresh.size)));
         return (clients * fresh.size) / MIB / ((performance.now() - before) / 1000);
       }
-      const { origin } = serverOf(state, contender, 'plain');
+      const { origin } = serverOf(state, contender, which);
       await seed(origin, NAME, 'pull', fresh);
       // Timed from outside, as the other is.
       const before = performance.now();
@@ -93,8 +94,10 @@ export const swiftLarge: Section<State> = {
   rows: [
     pushRow('256 MiB push', 'plain'),
     pushRow('256 MiB push, disk tier', 'withDisk'),
-    pullRow('256 MiB pull, 1 client', 1),
-    pullRow('256 MiB pull, 8 clients', 8),
+    pullRow('256 MiB pull, 1 client', 'plain', 1),
+    pullRow('256 MiB pull, 8 clients', 'plain', 8),
+    pullRow('256 MiB pull, disk tier, 1 client', 'withDisk', 1),
+    pullRow('256 MiB pull, disk tier, 8 clients', 'withDisk', 8),
     warmRow('256 MiB pull again, disk tier, 1 client', 1),
     warmRow('256 MiB pull again, disk tier, 8 clients', 8),
   ],

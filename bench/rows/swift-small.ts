@@ -81,6 +81,24 @@ function pullRow(name: string, which: Which): Row<State> {
   };
 }
 
+function tagsRow(name: string, which: Which): Row<State> {
+  return {
+    name, unit: 'ms', contenders: REGISTRIES,
+    async measure(state, contender) {
+      const { origin } = serverOf(state, contender, which);
+      await seedTags(origin, state.seeded, state.tags);
+      const pool = new Pool(origin, { connections: 1 });
+      const before = performance.now();
+      const answer = await pool.request({ method: 'GET', path: `/v2/${LISTED}/tags/list` });
+      const { tags } = (await answer.body.json()) as { readonly tags: readonly string[] }; // distribution-spec end-8a
+      const ms = performance.now() - before;
+      await pool.close();
+      if (tags.length < state.tags && answer.headers['link'] === undefined) throw new Error(`${tags.length} tags listed, expected ${state.tags}`);
+      return ms;
+    },
+  };
+}
+
 export const swiftSmall: Section<State> = {
   title: `small images over Swift, ${CLIENTS} clients`,
   rows: [
@@ -88,21 +106,8 @@ export const swiftSmall: Section<State> = {
     pushRow('200 small images pushed, disk tier', 'withDisk'),
     pullRow('200 small images pulled', 'plain'),
     pullRow('200 small images pulled, disk tier', 'withDisk'),
-    {
-      name: '5 000 tags listed', unit: 'ms', contenders: REGISTRIES,
-      async measure(state, contender) {
-        const { origin } = serverOf(state, contender, 'plain');
-        await seedTags(origin, state.seeded, state.tags);
-        const pool = new Pool(origin, { connections: 1 });
-        const before = performance.now();
-        const answer = await pool.request({ method: 'GET', path: `/v2/${LISTED}/tags/list` });
-        const { tags } = (await answer.body.json()) as { readonly tags: readonly string[] }; // distribution-spec end-8a
-        const ms = performance.now() - before;
-        await pool.close();
-        if (tags.length < state.tags && answer.headers['link'] === undefined) throw new Error(`${tags.length} tags listed, expected ${state.tags}`);
-        return ms;
-      },
-    },
+    tagsRow('5 000 tags listed', 'plain'),
+    tagsRow('5 000 tags listed, disk tier', 'withDisk'),
   ],
   async open(bench) {
     const swift = await openSwift();
