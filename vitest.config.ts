@@ -5,8 +5,11 @@
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
+/** After each file: nothing that Umbra said in it was a secret. */
+const NO_SECRETS = ['test/support/secrets.setup.ts'];
+
 /** Several Pythons on the same two cores: one of them that is late, once, proves nothing. */
-const OVER_STORES = { globalSetup: ['test/services/stores.setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000, retry: 1 };
+const OVER_STORES = { setupFiles: NO_SECRETS, globalSetup: ['test/services/stores.setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000, retry: 1 };
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -39,7 +42,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          setupFiles: ['test/e2e/secrets.setup.ts'],
+          setupFiles: NO_SECRETS,
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,

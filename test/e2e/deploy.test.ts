@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEBIAN_PATH, run } from '../services/command.ts';
 import { Containers } from '../services/containers.ts';
 import { freePort } from '../services/ports.ts';
+import { knowKeys, knowSecrets, watchSaid } from '../support/secret-watch.ts';
 import { registryYaml, selfSigned } from './buildset-registry.ts';
 import { makeImage, writeLayout } from './images.ts';
 import { RegistryClient } from './registry-client.ts';
@@ -53,7 +54,10 @@ describe('the image', () => {
       return join(dir, 'registry', name);
     })) as [string, string, string];
     const cert = await selfSigned(tls);
-    await writeFile(join(conf, 'registry.yaml'), stringify({ registry: { ...registryYaml({ port, tls: '/tls' }), storage: { driver: 'filesystem', root: '/storage' } }, upstreams: {} }));
+    const config = { registry: { ...registryYaml({ port, tls: '/tls' }), storage: { driver: 'filesystem', root: '/storage' } }, upstreams: {} };
+    knowSecrets(config);
+    knowKeys(join(tls, 'cert.key'));
+    await writeFile(join(conf, 'registry.yaml'), stringify(config));
     // By whom it is run there: it reads the key that only its owner may read.
     for (const file of [storage, join(tls, 'cert.key'), join(conf, 'registry.yaml')]) await run('chown', ['1000:1000', file]);
     const id = (await host.podman(['run', '-d', '--restart=always', '--network=host', `--volume=${tls}:/tls`, `--volume=${conf}:/conf`, `--volume=${storage}:/storage`, 'localhost/umbra', 'zuul-registry', '-d'])).trim();
@@ -65,6 +69,7 @@ describe('the image', () => {
     await host.podman(['restart', '--time', '30', id]);
     await ready(port, cert);
     expect(await host.skopeo(['inspect', '--format', '{{.Labels.marker}}', `docker://127.0.0.1:${port}/docker.io/org/app:1`])).toBe('into a container\n');
+    watchSaid('the container of a buildset registry', await host.podman(['logs', id]));
     await host.podman(['rm', '--force', id]);
   });
 

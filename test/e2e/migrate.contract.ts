@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import type { MigrateEvent } from '../../src/migrate/events.ts';
 import { attempt, DEBIAN_PATH, type CommandResult } from '../services/command.ts';
+import { watchSaid } from '../support/secret-watch.ts';
 import type { Image } from './images.ts';
 import { expectStatus, RegistryClient } from './registry-client.ts';
 import { Umbra } from './umbra.ts';
@@ -78,7 +79,10 @@ export async function buildLandscape(makeStores: (dir: string, stack: AsyncDispo
     async killAt(event) {
       const child = spawn(PROGRAM, [...command.slice(1), '--json'], { env: { ...env, LC_ALL: 'C.UTF-8' }, stdio: ['ignore', 'pipe', 'inherit'] });
       const ended = new Promise<string | undefined>((resolve) => child.once('exit', (_, signal) => resolve(signal ?? undefined)));
-      for await (const line of createInterface(child.stdout)) if ((JSON.parse(line) as MigrateEvent).event === event) child.kill('SIGKILL');
+      for await (const line of createInterface(child.stdout)) {
+        watchSaid('umbra migrate', line);
+        if ((JSON.parse(line) as MigrateEvent).event === event) child.kill('SIGKILL');
+      }
       return await ended;
     },
     async serve() {

@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream';
 import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { knowSecrets, watchSaid } from '../support/secret-watch.ts';
 import type { Image } from './images.ts';
 
 export interface ClientOptions {
@@ -49,6 +50,7 @@ export class RegistryClient implements AsyncDisposable {
   constructor(url: string, options: ClientOptions = {}) {
     this.url = url;
     this.#options = options;
+    knowSecrets(options);
     const timeouts = { headersTimeout: options.timeoutMs ?? 60_000, bodyTimeout: options.timeoutMs ?? 60_000 };
     const tls = options.ca !== undefined && { ca: options.ca };
     this.#agent =
@@ -143,6 +145,7 @@ export class RegistryClient implements AsyncDisposable {
     });
     const bytes = Buffer.from(await body.arrayBuffer());
     const flat = Object.entries(headers).map(([key, value]) => [key, Array.isArray(value) ? value.join(', ') : value]);
+    if (statusCode >= 400) watchSaid(`${options.method ?? 'GET'} ${url.pathname}, ${statusCode}`, `${JSON.stringify(headers)}\n${bytes.toString()}`);
     return { status: statusCode, headers: Object.fromEntries(flat), bytes, digest: digestOf(bytes) };
   }
 

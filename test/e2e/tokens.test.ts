@@ -9,11 +9,11 @@ import { Containers } from '../services/containers.ts';
 import { Docker } from '../services/docker.ts';
 import { OidcProvider } from '../services/oidc-provider.ts';
 import { freePort } from '../services/ports.ts';
+import { secretsIn } from '../support/secrets.ts';
 import { dockerArchive, makeImage, ociArchive, writeLayout } from './images.ts';
 import { buildLandscape, tellOnFailure, type Landscape } from './landscape.ts';
 import { insecure, mirrors } from './registries-conf.ts';
 import { RegistryClient } from './registry-client.ts';
-import { secretsIn } from './secrets.ts';
 import { Umbra } from './umbra.ts';
 
 const PASSWORDS = {

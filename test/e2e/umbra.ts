@@ -8,8 +8,8 @@ import { stringify } from 'yaml';
 import { DEBIAN_PATH } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
+import { knowKeys, knowSecrets, watchSaid } from '../support/secret-watch.ts';
 import { pagesOf } from './pages.ts';
-import { watchForSecrets } from './secrets.ts';
 
 /** Another build can be put to the same tests. */
 export const PROGRAM: string = process.env['UMBRA_PROGRAM'] ?? join(import.meta.dirname, '../../bin/umbra');
@@ -36,7 +36,6 @@ export class Umbra implements AsyncDisposable {
   readonly #options: UmbraOptions;
   #daemon: Daemon | undefined;
   #pastOutput = '';
-  #pastPages = '';
 
   private constructor(options: UmbraOptions, configFile: string, listeners: readonly Listener[]) {
     this.#options = options;
@@ -51,7 +50,6 @@ export class Umbra implements AsyncDisposable {
     await mkdir(options.dir, { recursive: true });
     await writeFile(configFile, stringify({ workers: 1, upstreams: {}, ...options.config, listeners }));
     const umbra = new Umbra(options, configFile, listeners);
-    watchForSecrets(options.config, () => umbra.output + umbra.#pastPages);
     await umbra.restart();
     return umbra;
   }
@@ -64,6 +62,7 @@ export class Umbra implements AsyncDisposable {
       env: { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: this.#options.dir },
       ready: (output) => /^umbra: ready\b/m.test(output),
     });
+    this.#knowKeys();
   }
 
   /** The whole output so far, of all its lives. */
@@ -85,7 +84,8 @@ export class Umbra implements AsyncDisposable {
   /** SIGTERM, and waits for the end. Rejects where it does not end well. */
   async stop(): Promise<void> {
     // Its metrics have by now what was done in its life.
-    if (this.#daemon !== undefined) this.#pastPages += await pagesOf(this.url);
+    if (this.#daemon !== undefined) watchSaid('its pages', await pagesOf(this.url));
+    this.#knowKeys();
     const daemon = this.#leave();
     const how = await daemon?.stop();
     if (how !== undefined && how !== 'exit code 0') throw new Error(`umbra serve ended with ${how}\n${daemon?.output.slice(-4000)}`);
@@ -94,6 +94,12 @@ export class Umbra implements AsyncDisposable {
   /** SIGKILL to all its processes at once. */
   async kill(): Promise<void> {
     await this.#leave()?.kill();
+  }
+
+  /** What it made, or took over from another, by now. */
+  #knowKeys(): void {
+    for (const name of ['umbra-data.key', 'umbra-data.ca.key']) knowKeys(join(this.#options.dir, name));
+    knowSecrets(this.#options.config, { folder: this.#options.dir });
   }
 
   #leave(): Daemon | undefined {

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DockerRegistryAuth } from '../services/docker-registry.ts';
 import { TokenServer } from '../services/token-server.ts';
+import { secretsIn } from '../support/secrets.ts';
 import { makeMultiArch } from './images.ts';
 import { buildLandscape, tellOnFailure, type Landscape } from './landscape.ts';
 import { RegistryClient } from './registry-client.ts';
-import { secretsIn } from './secrets.ts';
 import { Umbra } from './umbra.ts';
 
 const username = 'umbra-at-upstream';

@@ -5,8 +5,8 @@ import { stringify } from 'yaml';
 import { DEBIAN_PATH, run } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
+import { watchSaid } from '../support/secret-watch.ts';
 import { pagesOf } from './pages.ts';
-import { watchForSecrets } from './secrets.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../bin/zuul-registry');
 
@@ -31,7 +31,6 @@ export class ZuulRegistry implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;
   readonly #daemon: Daemon;
   readonly #scheme: 'http' | 'https';
-  #pages = '';
 
   private constructor(fields: Pick<ZuulRegistry, 'configFile' | 'host' | 'secret' | 'root'>, env: Readonly<Record<string, string>>, daemon: Daemon, scheme: 'http' | 'https') {
     this.configFile = fields.configFile;
@@ -55,9 +54,7 @@ export class ZuulRegistry implements AsyncDisposable {
       env: { PATH: `${dirname(process.execPath)}:${DEBIAN_PATH}`, HOME: dir, ...env },
       ready: (output) => /^umbra: ready\b/m.test(output),
     });
-    const started = new ZuulRegistry(fields, env, daemon, 'tls-key' in registry ? 'https' : 'http');
-    watchForSecrets(file, () => daemon.output + started.#pages);
-    return started;
+    return new ZuulRegistry(fields, env, daemon, 'tls-key' in registry ? 'https' : 'http');
   }
 
   /** All that it printed. */
@@ -72,7 +69,7 @@ export class ZuulRegistry implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#pages += await pagesOf(`${this.#scheme}://${this.host}`);
+    watchSaid('its pages', await pagesOf(`${this.#scheme}://${this.host}`));
     await this.#daemon.stop();
   }
 }

@@ -2,10 +2,11 @@
  * A node of a cluster: a machine on which lies what the cluster service rendered, unpacked from its tar, installed by its script
  * and run as its unit says, for there is no systemd.
  */
-import { mkdir, copyFile, readFile, rm } from 'node:fs/promises';
+import { mkdir, copyFile, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Digest } from '../../src/oci/digest.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { knowKeys } from '../support/secret-watch.ts';
 import { DEBIAN_PATH, run } from './command.ts';
 import { Daemon } from './daemon.ts';
 import type { NodeMachine } from './node-machine.ts';
@@ -70,6 +71,9 @@ export class ClusterNode implements AsyncDisposable {
     const daemon = this.#daemon;
     this.#daemon = undefined;
     if (daemon === undefined) return;
+    // Who it is by now.
+    const state = join(this.machine.root, 'var/lib/umbra');
+    for (const entry of await readdir(state, { withFileTypes: true }).catch(() => [])) if (entry.isFile()) knowKeys(join(state, entry.name));
     const how = await daemon.stop();
     this.#past += daemon.output;
     if (how !== 'exit code 0') throw new Error(`the registry of ${this.machine.name} ended with ${how}\n${daemon.output.slice(-4000)}`);
@@ -112,6 +116,7 @@ export class ClusterNode implements AsyncDisposable {
     for (const line of all('LoadCredential')) {
       const [name = '', path = ''] = line.split(':');
       await copyFile(join(root, path), join(credentials, name));
+      knowKeys(join(credentials, name));
     }
     for (const [kind, at] of [['State', 'var/lib'], ['Cache', 'var/cache']] as const) {
       for (const name of all(`${kind}Directory`)) await mkdir(join(root, at, basename(name)), { recursive: true, mode: 0o700 });

@@ -3,6 +3,7 @@
  * in Debian's places only, since another `docker` on the PATH may not be Docker's.
  */
 import { spawn } from 'node:child_process';
+import { watchCommand } from '../support/secret-watch.ts';
 
 export interface CommandOptions {
   readonly cwd?: string;
@@ -44,7 +45,9 @@ export function attempt(program: string, args: readonly string[], options: Comma
   child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
   child.once('error', reject);
   child.once('close', (code) => {
-    resolve({ code: code ?? undefined, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() });
+    const result = { code: code ?? undefined, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+    watchCommand([program, ...args], options.env ?? {}, `${result.stdout}\n${result.stderr}`);
+    resolve(result);
   });
   // A program that ends without reading its input is judged by its exit code.
   child.stdin.on('error', () => {}).end(options.input);

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { watchCommand } from '../support/secret-watch.ts';
 import { DEBIAN_PATH } from './command.ts';
 
 export interface DaemonOptions {
@@ -34,6 +35,7 @@ export class Daemon implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
+    watchCommand(options.command, options.env ?? {}, () => this.output);
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
     const { promise, resolve } = Promise.withResolvers<string>();
     this.#exit = promise;
