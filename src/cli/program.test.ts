@@ -62,6 +62,7 @@ describe('usage errors are 2, with a hint on stderr and nothing on stdout', () =
     [['client-config', '--for', 'docker,rkt'], '--for rkt: expected docker, buildkit, containers'],
     [['client-config', '--for', 'docker', '--registry', 'localhost:5000'], '--registry localhost:5000: expected http(s)://host[:port]'],
     [['client-config', '--for', 'containers', '--upstreams', 'docker.io,hub'], '--upstreams hub: expected a registry host'],
+    [['client-config', '--for', 'containers', '--search-registries', 'docker.io,hub'], '--search-registries hub: expected a registry host'],
     [['client-config', '--for', 'containers', '--view', 'Main'], '--view Main: expected the name of a view'],
     [['client-config', '--for', 'containers', '--proxy', 'http://localhost:1'], '--proxy is for docker'],
     [['client-config', '--for', 'containers', '--ca', 'good.yaml'], '--ca good.yaml: expected a PEM file'],

@@ -249,6 +249,7 @@ function forClients(command: Command): Command {
     .option('--view <view>', 'the view that they see (default: what the listener says)')
     .option('--upstreams <hosts>', "registries whose images are asked of Umbra, with commas (default: the configuration's)")
     .option('--insecure-registries <hosts>', 'other registries that clients are to speak to over plain HTTP, with commas')
+    .option('--search-registries <hosts>', "where podman and its kind look for names without a host, with commas (default: docker.io, unless the machine's files say)")
     .option('--strict', 'never go to upstream instead, where the client has a way to say so')
     .option('--ca <file>', "PEM file of the authorities of Umbra's certificate, or of its proxy's")
     .option('--proxy <url>', 'docker asks through this listener of Umbra, which has proxy: true, instead of by mirrors')

@@ -14,6 +14,7 @@ const ask = (changes: Partial<Request> = {}): Request => ({
   registryOfView: undefined,
   upstreams: ['docker.io', 'quay.io'],
   insecure: [],
+  searchRegistries: undefined,
   strict: false,
   ca: undefined,
   proxy: undefined,
@@ -162,6 +163,14 @@ location = "registry.example.org:5443/staging.view/quay.io"
   test.each<[string, Partial<Request>, RegExp]>([
     ['an upstream with a port', { upstreams: ['registry.example.org:5000'] }, /which has no colons/],
   ])('cannot be told %s', (_, changes, message) => expect(() => files(client, changes)).toThrow(message));
+
+  test.each<[readonly string[], boolean, string]>([
+    [['quay.io', 'docker.io'], false, '["quay.io", "docker.io"]'],
+    [['quay.io'], true, '["quay.io"]'],
+    [[], false, '[]'],
+  ])('searches for a name without a host in %j, if told, whatever is set elsewhere (%j)', (searchRegistries, hasSearchRegistries, said) => {
+    expect(files(client, { searchRegistries, machine: { ...ANY_MACHINE, hasSearchRegistries } })[path]).toContain(`unqualified-search-registries = ${said}\n`);
+  });
 
   test('keeps the search registries that are set elsewhere', () => {
     expect(files(client, { machine: { ...ANY_MACHINE, hasSearchRegistries: true } })[path]).not.toContain('unqualified');

@@ -15,6 +15,8 @@ export interface Request {
   readonly upstreams: readonly string[];
   /** Other registries, `host[:port]`, to which clients speak over plain HTTP. None of them is Umbra or an upstream. */
   readonly insecure: readonly string[];
+  /** Where podman and its kind look for names without a host; undefined: Docker Hub, unless the machine says something. */
+  readonly searchRegistries: readonly string[] | undefined;
   /** Where Umbra fails, the pull fails: nobody goes to upstream instead. */
   readonly strict: boolean;
   /** PEM of the authorities that Umbra's certificate, or its proxy's certificates, come from. */

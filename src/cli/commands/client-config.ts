@@ -28,6 +28,8 @@ export interface ClientConfigOptions {
   /** Hosts, with commas between them; empty: none. */
   readonly upstreams?: string;
   readonly insecureRegistries?: string;
+  /** Hosts, with commas between them; empty: none. */
+  readonly searchRegistries?: string;
   readonly ca?: string;
   readonly proxy?: string;
   readonly username?: string;
@@ -86,9 +88,9 @@ function whoseLogin({ username, home }: ClientConfigOptions, { env }: World): re
   return username === undefined || home !== undefined || user === undefined || own === undefined ? [] : [`the login is for ${own}, where root's clients look: for those of ${user}, add --home ~${user}`];
 }
 
-function tell({ work, refusals, services, notes, ok }: Outcome, nothing: string, { json = false, dryRun = false }: MachineOptions, { output }: World): number {
+function tell({ work, refusals, due, services, notes, ok }: Outcome, nothing: string, { json = false, dryRun = false }: MachineOptions, { output }: World): number {
   if (json) {
-    output.result(formatJson({ ok, dryRun, files: work.map((one) => ({ path: one.path, action: actionOf(one) })), refusals, services, notes }));
+    output.result(formatJson({ ok, dryRun, files: work.map((one) => ({ path: one.path, action: actionOf(one) })), refusals, due, services, notes }));
     return ok ? EXIT.ok : EXIT.failed;
   }
   for (const refusal of refusals) output.note(`umbra: ${refusal}`);
@@ -131,6 +133,8 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
   const insecure = (options.insecureRegistries ?? '').split(',').filter((host) => host !== '' && host !== registry.host && !upstreams.includes(host));
   for (const host of insecure) checked('--insecure-registries', host, registryHostProblem);
   if (upstreams.length + insecure.length === 0) throw new UsageError('Umbra’s configuration has no upstreams: say with --upstreams whose images are to be asked of it');
+  const searchRegistries = options.searchRegistries?.split(',').filter((host) => host !== '');
+  for (const host of searchRegistries ?? []) checked('--search-registries', host, registryHostProblem);
   const proxy = checked('--proxy', options.proxy, originProblem);
   if (proxy !== undefined && clients.some((client) => client !== 'docker')) throw new UsageError('--proxy is for docker, which sees upstreams other than Docker Hub by it alone: leave it out, or give docker a command of its own');
   return {
@@ -141,6 +145,7 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
       registryOfView: named === undefined && view !== undefined ? registryOfView(view, registry, config) : undefined,
       upstreams,
       insecure,
+      searchRegistries,
       strict: options.strict === true,
       ca: options.ca === undefined ? undefined : authorities(options.ca, world),
       proxy,

@@ -7,7 +7,7 @@ import { loginOfUser } from '../login.ts';
 import { wholeFile } from '../merge/whole.ts';
 import { Refused, pathOf } from '../request.ts';
 import type { Request } from '../request.ts';
-import { OURS, quoted } from '../toml-words.ts';
+import { OURS, list, quoted } from '../toml-words.ts';
 
 export const REGISTRIES = '/etc/containers/registries.conf.d/900-umbra.conf';
 
@@ -16,7 +16,7 @@ export function containers(request: Request): ClientPlan {
 }
 
 export function registries(request: Request, needs?: ServiceNeed): ClientPlan['changes'] {
-  const { registry, upstreams, strict, ca, machine } = request;
+  const { registry, upstreams, strict, ca } = request;
   const ported = upstreams.find((host) => host.includes(':'));
   if (ported !== undefined) throw new Refused(`podman and its kind cannot ask for images of ${ported} behind a path, which has no colons: leave it out of --upstreams`);
   const insecure = registry.scheme === 'http' ? ['insecure = true'] : [];
@@ -28,8 +28,13 @@ export function registries(request: Request, needs?: ServiceNeed): ClientPlan['c
   // Pushes, and pulls by Umbra's own name.
   if (registry.scheme === 'http') tables.push(['[[registry]]', `location = ${quoted(registry.host)}`, ...insecure]);
   tables.push(...request.insecure.map((host) => ['[[registry]]', `location = ${quoted(host)}`, 'insecure = true']));
-  const search = upstreams.includes('docker.io') && !machine.hasSearchRegistries ? ['unqualified-search-registries = ["docker.io"]\n'] : [];
+  const search = unqualified(request);
   const content = OURS + [...search, ...tables.map((lines) => `${lines.join('\n')}\n`)].join('\n');
   const certificate = ca === undefined || registry.scheme === 'http' ? [] : [wholeFile({ path: `/etc/containers/certs.d/${registry.host}/umbra.crt`, content: ca })];
   return [wholeFile({ path: REGISTRIES, content, ...(needs && { needs }) }), ...certificate];
+}
+
+function unqualified({ searchRegistries, upstreams, machine }: Request): readonly string[] {
+  const hosts = searchRegistries ?? (upstreams.includes('docker.io') && !machine.hasSearchRegistries ? ['docker.io'] : undefined);
+  return hosts === undefined ? [] : [`unqualified-search-registries = ${list(hosts)}\n`];
 }

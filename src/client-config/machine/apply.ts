@@ -1,4 +1,5 @@
 /** A machine's files are made to say what a plan says, or what they said before. */
+import type { ServiceNeed } from '../change.ts';
 import { plan } from '../plan.ts';
 import type { ClientName, Request } from '../request.ts';
 import { carryOut, conclude, dueAfter } from './carry-out.ts';
@@ -8,7 +9,7 @@ import type { Examined } from './examine.ts';
 import type { Owner } from './identity.ts';
 import { readRecord } from './record.ts';
 import type { MachineRecord } from './record.ts';
-import { tellServices } from './services.ts';
+import { strongest, tellServices } from './services.ts';
 import type { Telling } from './services.ts';
 import { actionOf } from './summary.ts';
 import { survey } from './survey.ts';
@@ -21,6 +22,8 @@ export interface Machine {
 }
 
 export interface Outcome extends Examined {
+  /** Who must be told that files changed, each once. */
+  readonly due: readonly ServiceNeed[];
   /** What services were told, or are to be told, in words. */
   readonly services: readonly string[];
   readonly notes: readonly string[];
@@ -33,7 +36,7 @@ export function applyConfig(machine: Machine, clients: readonly ClientName[], re
   const { changes, notes } = plan(clients, { ...request, machine: survey(disk, request.machine.home, clients, request.upstreams) });
   const record = readRecord(disk);
   const examined = examineApply(disk, record, changes, clients, { machine: owner, home: disk.ownerOfFolder(request.machine.home) ?? owner });
-  return examined.refusals.length > 0 ? { work: [], refusals: examined.refusals, services: [], notes: [], ok: false } : conduct(machine, record, examined, dryRun, notes);
+  return examined.refusals.length > 0 ? { work: [], refusals: examined.refusals, due: [], services: [], notes: [], ok: false } : conduct(machine, record, examined, dryRun, notes);
 }
 
 /** All that can be: what cannot stays as it is, and is remembered. */
@@ -44,9 +47,13 @@ export function revertConfig(machine: Machine, dryRun: boolean): Outcome {
 
 function conduct({ disk, owner, telling }: Machine, record: MachineRecord, examined: Examined, dryRun: boolean, notes: readonly string[]): Outcome {
   const work = examined.work.filter((one) => actionOf(one) !== 'keep');
-  if (dryRun) return { ...examined, work, services: tellServices(dueAfter(record, examined.work), { ...telling, restart: false }).lines, notes, ok: examined.refusals.length === 0 };
+  if (dryRun) {
+    const due = strongest(dueAfter(record, examined.work));
+    return { ...examined, work, due, services: tellServices(due, { ...telling, restart: false }).lines, notes, ok: examined.refusals.length === 0 };
+  }
   const after = carryOut(disk, record, examined.work, owner);
-  const told = tellServices(after.due, telling);
+  const due = strongest(after.due);
+  const told = tellServices(due, telling);
   if (told.ok) conclude(disk, after, owner);
-  return { ...examined, work, services: told.lines, notes, ok: told.ok && examined.refusals.length === 0 };
+  return { ...examined, work, due, services: told.lines, notes, ok: told.ok && examined.refusals.length === 0 };
 }

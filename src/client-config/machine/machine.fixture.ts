@@ -85,6 +85,7 @@ export function ask(changes: Partial<Request> = {}): Request {
     registryOfView: undefined,
     upstreams: ['docker.io'],
     insecure: [],
+    searchRegistries: undefined,
     strict: false,
     ca: undefined,
     proxy: undefined,

@@ -172,7 +172,7 @@ describe('apply', () => {
   test('says in a dry run what it would write, and writes nothing', () => {
     using machine = new TestMachine({ [DAEMON]: '{}' });
     const before = machine.snapshot();
-    expect(applyConfig(machine.machine(), ['docker', 'containers'], ask(), true)).toMatchObject({ ok: true, work: [{ path: `/${DAEMON}` }, { path: `/${REGISTRIES}` }], services: [expect.stringMatching(/^restart docker/)] });
+    expect(applyConfig(machine.machine(), ['docker', 'containers'], ask(), true)).toMatchObject({ ok: true, work: [{ path: `/${DAEMON}` }, { path: `/${REGISTRIES}` }], due: [{ service: 'docker', action: 'restart' }], services: [expect.stringMatching(/^restart docker/)] });
     expect([machine.snapshot(), machine.steps]).toEqual([before, []]);
   });
 

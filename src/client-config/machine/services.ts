@@ -35,9 +35,10 @@ export function thisSystemd(env: Readonly<Record<string, string | undefined>>): 
   };
 }
 
+/** @param due each service once */
 export function tellServices(due: readonly ServiceNeed[], { live, restart, systemd }: Telling): Told {
   let ok = true;
-  const lines = strongest(due).map(({ service, action, why, unit = false }) => {
+  const lines = due.map(({ service, action, why, unit = false }) => {
     const byHand = `${unit ? 'systemctl daemon-reload && ' : ''}systemctl ${action} ${service}`;
     if (!live) return `${action} ${service} where it runs: ${why}`;
     if (!restart) return `${action} ${service} (${byHand}): ${why}`;
@@ -52,7 +53,7 @@ export function tellServices(due: readonly ServiceNeed[], { live, restart, syste
 }
 
 /** One need for each service: a restart does what a reload does. */
-function strongest(due: readonly ServiceNeed[]): readonly ServiceNeed[] {
+export function strongest(due: readonly ServiceNeed[]): readonly ServiceNeed[] {
   return [...new Set(due.map(({ service }) => service))].map((service) => {
     const needs = due.filter((need) => need.service === service);
     const need = (needs.find(({ action }) => action === 'restart') ?? needs[0]) as ServiceNeed; // there is at least one

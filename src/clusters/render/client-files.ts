@@ -56,6 +56,7 @@ function requestOf(model: NodeModel): Request {
     registryOfView: undefined,
     upstreams: model.upstreams,
     insecure: model.insecureRegistries,
+    searchRegistries: undefined,
     strict: model.fallback === 'none',
     ca: undefined,
     proxy: undefined,
