@@ -1,10 +1,16 @@
-/** What is deployed: the image that `make image` builds, and Zuul's role that runs it in place of zuul-registry. */
+/**
+ * What is deployed: the image that `make image` builds, and the roles for Zuul that run and use it in place of zuul-registry.
+ * Played here are systemctl, which notes what it is told and does nothing, zuul_return, which only Zuul's executor has, and docker,
+ * which is podman run by sudo. So it is not seen that a dockerd or CRI-O comes up again with its new files, nor a push by docker
+ * itself after the role, nor SELinux, nor podman without root, for which this machine has neither the cgroups nor the user's ids.
+ */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AnsibleNode } from '../services/ansible-node.ts';
 import { DEBIAN_PATH, run } from '../services/command.ts';
 import { Containers } from '../services/containers.ts';
 import { freePort } from '../services/ports.ts';
@@ -13,8 +19,16 @@ import { registryYaml, selfSigned } from './buildset-registry.ts';
 import { makeImage, writeLayout } from './images.ts';
 import { RegistryClient } from './registry-client.ts';
 
+/** Zuul's module takes what a job returns. */
+const ZUUL_RETURN = `from ansible.module_utils.basic import AnsibleModule
+import json, os
+module = AnsibleModule(argument_spec={'secret_data': {'type': 'dict', 'no_log': True}})
+with open(os.path.expanduser('~/returned.json'), 'w') as file:
+    json.dump({'secret_data': module.params['secret_data']}, file)
+module.exit_json(changed=True)
+`;
+
 const ROOT = join(import.meta.dirname, '../..');
-const SERVICES = join(ROOT, 'test/services');
 
 describe('the image', () => {
   let dir: string;
@@ -73,40 +87,39 @@ describe('the image', () => {
     await host.podman(['rm', '--force', id]);
   });
 
-  test('is run and used by the roles of deploy/zuul', async () => {
-    const node = join(dir, 'node');
-    await mkdir(join(node, 'etc/containers'), { recursive: true });
-    const files = { 'etc/hosts': '127.0.0.1 localhost\n', 'etc/containers/policy.json': '{"default":[{"type":"insecureAcceptAnything"}]}' };
-    for (const [path, text] of Object.entries(files)) await writeFile(join(node, path), text);
-    const podman = await script('podman', `${join(SERVICES, 'containers')} ${host.dir} podman`);
-    // On a machine that has the node's files, and podman's.
-    const skopeo = await script('skopeo', `${join(SERVICES, 'with-machine')} ${node} skopeo`);
-    const layout = join(dir, 'ansible');
+  test('is run and used by the roles of deploy/zuul, for a user who is not root', async () => {
+    const node = await AnsibleNode.create(join(dir, 'node'), ['docker']);
+    expect(await node.attempt(['sh', '-c', 'docker tag "$(docker pull --quiet "$0")" localhost/umbra', `oci:${join(dir, 'layout')}`])).toMatchObject({ code: 0 });
+    const layout = join(node.root, 'home/image');
     await writeLayout(layout, 'x', await makeImage({ marker: 'by ansible' }));
+    await node.put('home/library/zuul_return.py', ZUUL_RETURN);
+    await cp(join(ROOT, 'deploy/zuul'), join(node.root, 'home/zuul'), { recursive: true });
+    const before = await node.snapshot();
+    const port = await freePort();
     const variables = {
-      container_command: podman,
-      buildset_registry_root: join(dir, 'role'),
-      buildset_registry_port: await freePort(),
+      zuul: {},
+      buildset_registry_port: port,
       buildset_registry_network: 'host',
       buildset_registry_upstreams: {},
-      buildset_registry_machine: node,
-      skopeo_command: skopeo,
-      functional_image: `oci:${layout}:x`,
+      buildset_registry_clients: ['docker', 'buildkit', 'containers'],
+      // As zuul-jobs have them.
+      buildset_registry_namespaces: [['docker.io', 'https://registry-1.docker.io'], ['quay.io', 'https://quay.io']],
+      buildset_registry_unqualified_registries: ['docker.io', 'quay.io'],
+      functional_image: 'oci:/home/image:x',
     };
-    const told = await run('ansible-playbook', ['--inventory', 'localhost,', '--connection', 'local', '--extra-vars', JSON.stringify(variables), join(ROOT, 'deploy/zuul/functional.yaml')], {
-      env: { HOME: dir, ANSIBLE_NOCOLOR: '1', ANSIBLE_LOCALHOST_WARNING: 'false' }, timeoutMs: 150_000,
-    });
-    expect(told).toMatch(/failed=0/);
-    expect(told).toContain('by ansible');
-    const left = (await readdir(node, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
-    expect(Object.fromEntries(await Promise.all(left.map(async (path) => [relative(node, path), await readFile(path, 'utf8')])))).toEqual(files);
-  });
-
-  async function script(name: string, command: string): Promise<string> {
-    const file = join(dir, name);
-    await writeFile(file, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
-    return file;
-  }
+    const { code, stdout, stderr } = await node.attempt(
+      ['sh', '-c', 'exec ansible-playbook --inventory localhost, --connection local --extra-vars "$0" /home/zuul/functional.yaml', JSON.stringify(variables)],
+      { ANSIBLE_LIBRARY: '/home/library', ANSIBLE_NOCOLOR: '1', ANSIBLE_LOCALHOST_WARNING: 'false' },
+    );
+    expect([code, stdout, stderr]).toEqual([0, expect.stringMatching(/failed=0/), expect.anything()]);
+    expect(stdout).toContain('by ansible');
+    // Told, and told again when it was taken back.
+    expect(await node.told()).toEqual(['restart docker', 'restart docker']);
+    const returned = JSON.parse(await readFile(join(node.home, 'returned.json'), 'utf8')) as object;
+    expect(returned).toEqual({ secret_data: { buildset_registry: { host: expect.any(String), port: String(port), username: 'zuul', password: expect.stringMatching(/^\w{32}$/), cert: expect.stringContaining('BEGIN CERTIFICATE') } } });
+    const after = Object.entries(await node.snapshot()).filter(([path]) => !/\/buildset_registry(?:\/|$)|\/returned\.json$/.test(path));
+    expect(Object.fromEntries(after)).toEqual(before);
+  }, 600_000);
 
   function inside(command: readonly string[]): Promise<string> {
     return host.podman(['run', '--rm', '--network=none', image, ...command]);
