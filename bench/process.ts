@@ -86,6 +86,11 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** Headers are how clients show who they are. */
+function shown(argument: string): string {
+  return argument.replace(/^([\w-]*(?:token|authorization)): .*$/i, '$1: ***');
+}
+
 /** Runs a command to its end and gives what it wrote to stdout. */
 export async function run(command: string, args: readonly string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -97,7 +102,7 @@ export async function run(command: string, args: readonly string[]): Promise<str
     child.once('error', (error) => reject(new Error(`cannot run ${command}: is it installed?`, { cause: error })));
     child.once('close', resolve);
   });
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${errors.slice(-500)}`);
+  if (code !== 0) throw new Error(`${command} ${args.map(shown).join(' ')} ended with ${code}: ${errors.slice(-500)}`);
   return out;
 }
 
