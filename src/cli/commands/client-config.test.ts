@@ -72,7 +72,7 @@ describe('client-config apply and revert', () => {
     expect(await words('apply', '--for', 'containers', '--upstreams', 'quay.io')).toEqual({ code: 0, stdout: 'nothing to do: these clients are told so already\n', stderr: '' });
     expect(await words('revert', '--dry-run')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^remove \S+900-umbra\.conf\n {2}- # Written by/) as string });
     const json = await umbra('client-config', 'revert', '--root', root, '--json');
-    expect(JSON.parse(json.stdout)).toEqual({ ok: true, dryRun: false, files: [{ path: '/etc/containers/registries.conf.d/900-umbra.conf', action: 'remove' }], refusals: [], services: [], notes: [] });
+    expect(JSON.parse(json.stdout)).toEqual({ ok: true, dryRun: false, files: [{ path: '/etc/containers/registries.conf.d/900-umbra.conf', action: 'remove' }], refusals: [], due: [], services: [], notes: [] });
     expect(await words('revert')).toEqual({ code: 0, stdout: 'nothing to revert\n', stderr: '' });
   });
 
