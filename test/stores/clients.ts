@@ -25,7 +25,7 @@ export interface ClientsOptions {
   readonly pushers: number;
   readonly imagesEach: number;
   readonly pullers: number;
-  /** Images that skopeo pushes, and skopeo and podman pull, one after another. */
+  /** Images that skopeo pushes, and skopeo and podman pull, two of each at a time. */
   readonly programImages: number;
   /** Of one of these, in which there are several segments. */
   readonly programImageBytes: number;
@@ -46,7 +46,7 @@ export async function pushAndPull(options: ClientsOptions): Promise<Outcome> {
   await using client = new RegistryClient(`http://${options.host}`, { timeoutMs: options.hangMs });
   const pushing = Promise.all([
     ...Array.from({ length: options.pushers }, (_, index) => run.push(client, index)),
-    ...(options.programImages > 0 ? [run.pushWithPrograms()] : []),
+    ...Array.from({ length: Math.min(PROGRAMS, options.programImages) }, (_, index) => run.pushWithPrograms(index)),
   ]);
   const done = pushing.finally(() => run.end());
   await Promise.all([done, ...Array.from({ length: options.pullers }, (_, index) => run.pull(client, index))]);
@@ -54,6 +54,8 @@ export async function pushAndPull(options: ClientsOptions): Promise<Outcome> {
 }
 
 const TRIES = 4;
+/** Sets of programs at a time, each on a machine of its own. */
+const PROGRAMS = 2;
 
 class Run {
   readonly ledger = new Ledger();
@@ -100,12 +102,11 @@ class Run {
     }
   }
 
-  async pushWithPrograms(): Promise<void> {
+  async pushWithPrograms(index: number): Promise<void> {
     const { dir, host, seed } = this.#options;
-    const containers = await Containers.create(join(dir, 'c'), insecure(host));
-    const layout = join(dir, 'layout');
-    const pulled = join(dir, 'pulled');
-    for (let serial = 0; serial < this.#options.programImages; serial += 1) {
+    const containers = await Containers.create(join(dir, `c${index}`), insecure(host));
+    const [layout, pulled] = [join(dir, `layout-${index}`), join(dir, `pulled-${index}`)];
+    for (let serial = index; serial < this.#options.programImages; serial += PROGRAMS) {
       const image = await makeImage({ marker: `${seed} ${serial}`, fillerBytes: this.#options.programImageBytes });
       const tag = `${seed}-${serial}`.replaceAll(' ', '-');
       const name = 'org/programs';

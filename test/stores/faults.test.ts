@@ -88,7 +88,7 @@ describe.each(STORES.filter(({ style }) => SOAK || style === 'swift'))('Umbra ov
       const { ledger, wrongs, counts } = await pushAndPull({
         seed: `${SEED} ${name}`.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase(),
         host: umbra.host, dir, hangMs: HANG_MS,
-        pushers: 3, pullers: 2, imagesEach: SOAK ? 12 : 2, programImages: SOAK ? 4 : 1, programImageBytes: 5_000_000,
+        pushers: 3, pullers: 2, imagesEach: SOAK ? 12 : 2, programImages: SOAK ? 4 : 2, programImageBytes: 5_000_000,
       });
       const peakBytes = await peakMemory(umbra.pid);
       console.log([
