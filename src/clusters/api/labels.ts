@@ -33,7 +33,7 @@ export const LABELS: readonly Label[] = [
   { name: 'registry_fallback', words: FALLBACKS.map((word) => `\`${word}\``).join(', '), description: "Where clients on a node turn while the node's registry does not answer. Only the policy `proxy` may have `upstream`." },
   { name: 'registry_credential_mode', words: CREDENTIAL_MODES.map((word) => `\`${word}\``).join(', '), description: 'How nodes are let into the object store.' },
   { name: 'registry_write', words: WRITES.map((word) => `\`${word}\``).join(', '), description: 'What nodes may write: nothing (what they fetch stays on their disks), the view `upstream`, everything (pushing works from every node).' },
-  { name: 'registry_quota', words: 'a size such as `500GiB`', description: 'The most that the container may hold.' },
+  { name: 'registry_quota', words: 'a size such as `500GiB`', description: 'The most that the container of pushed images may hold; that of what is fetched from upstreams has no bound.' },
   { name: 'registry_purge', words: 'true or false', description: 'The containers go with the cluster. Not set: false.' },
 ];
 const PREFIX = 'registry_';

@@ -71,10 +71,11 @@ async function ensureContainer({ deps: { cloud, ledger }, subject: { uuid, proje
     const intended = await ledger.intend(uuid, 0, { kind: 'container', projectId, name, made: there === undefined });
     const thing: Thing = intended?.thing ?? { kind: 'container', projectId, name, made: there === undefined };
     if (there === undefined) await cloud.containers.make(place, name, uuid, signal);
-    if (quotaBytes !== undefined) await cloud.containers.setQuota(place, name, quotaBytes, signal);
+    const isOwn = thing.kind === 'container' && thing.made && (await ledger.aboutContainer('container', projectId, name)).every(({ clusterUuid }) => clusterUuid === uuid);
+    // One that was there before keeps what bound it has.
+    if (quotaBytes !== undefined || (isOwn && there?.hasQuota === true)) await cloud.containers.setQuota(place, name, quotaBytes, signal);
     await ledger.done(uuid, 0, thing);
-    if (thing.kind !== 'container' || !thing.made) return false;
-    return (await ledger.aboutContainer('container', projectId, name)).every(({ clusterUuid }) => clusterUuid === uuid);
+    return isOwn;
   }, signal);
 }
 

@@ -19,11 +19,11 @@ export interface AccessList {
 
 export interface Containers {
   /** Undefined: there is none. */
-  look(place: Place, name: string, signal: AbortSignal): Promise<AccessList | undefined>;
+  look(place: Place, name: string, signal: AbortSignal): Promise<(AccessList & { readonly hasQuota: boolean }) | undefined>;
   /** Makes it, or leaves it. */
   make(place: Place, name: string, clusterUuid: string, signal: AbortSignal): Promise<void>;
   /** Undefined: no bound. Swift then answers 413 to what would exceed it. */
-  setQuota(place: Place, name: string, bytes: number, signal: AbortSignal): Promise<void>;
+  setQuota(place: Place, name: string, bytes: number | undefined, signal: AbortSignal): Promise<void>;
   setAccess(place: Place, name: string, access: AccessList, signal: AbortSignal): Promise<void>;
   /** Only where nothing is in it. @returns whether it is gone now */
   removeEmpty(place: Place, name: string, signal: AbortSignal): Promise<boolean>;
@@ -66,13 +66,13 @@ export function containers(connection: Connection): Containers {
     remove,
     async look(place, name, signal) {
       const { status, header } = await call(place, `look at container ${name}`, 'HEAD', urlOf(place, name), [200, 204, 404], signal);
-      return status === 404 ? undefined : { read: entries(header('x-container-read')), write: entries(header('x-container-write')) };
+      return status === 404 ? undefined : { read: entries(header('x-container-read')), write: entries(header('x-container-write')), hasQuota: header('x-container-meta-quota-bytes') !== undefined };
     },
     async make(place, name, clusterUuid, signal) {
       await call(place, `make container ${name}`, 'PUT', urlOf(place, name), [201, 202], signal, { headers: { 'x-container-meta-umbra-cluster': clusterUuid } });
     },
     async setQuota(place, name, bytes, signal) {
-      await call(place, `set the quota of container ${name}`, 'POST', urlOf(place, name), [201, 202, 204], signal, { headers: { 'x-container-meta-quota-bytes': String(bytes) } });
+      await call(place, `set the quota of container ${name}`, 'POST', urlOf(place, name), [201, 202, 204], signal, { headers: bytes === undefined ? { 'x-remove-container-meta-quota-bytes': 'yes' } : { 'x-container-meta-quota-bytes': String(bytes) } });
     },
     async setAccess(place, name, { read, write }, signal) {
       await call(place, `set the access list of container ${name}`, 'POST', urlOf(place, name), [201, 202, 204, 404], signal, { headers: { 'x-container-read': read.join(','), 'x-container-write': write.join(',') } });
