@@ -73,6 +73,7 @@ clusters:
   address: "$SERVICE_LISTEN_ADDRESS:$UMBRA_CLUSTERS_PORT"
   $tls
   publicUrl: $(_umbra_url)
+  programs: $UMBRA_PROGRAMS
   database: sqlite:$UMBRA_STATE_DIR/clusters.db
   encryptionKeyFile: $UMBRA_CONF_DIR/encryption-key
   keystone:

@@ -77,15 +77,17 @@ async function start(config: ClustersConfig, deps: ClustersDeps, closing: (() =>
   const tokens = createTokens({ keystone: config.keystone, nowMs });
   closing.push(() => tokens.close());
   const bootstrap = createBootstrap({ database, secrets, randomBytes, renewSeconds: Math.round(config.nodes.renewMs / 1000) });
-  const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, tidy: async () => void (await bootstrap.purge()), report: (event) => report(event, log) });
+  const programs = createPrograms(config.programs ?? deps.programs);
+  const missing = async (): Promise<string | undefined> => config.nodes.image !== undefined || (await programs.of(deps.version)).length > 0
+    ? undefined
+    : `there is nothing that nodes could run: whoever runs this service puts the program of version ${deps.version} into clusters.programs (make dist makes it), or names clusters.nodes.image; then ask again`;
+  const lifecycle = (deps.startLifecycle ?? startLifecycle)({ database, secrets, cloud, timers, nowMs, random, missing, tidy: async () => void (await bootstrap.purge()), report: (event) => report(event, log) });
   closing.push(() => lifecycle.close());
   if (config.adopt !== undefined) {
     const { startAdoption } = await import('./adopt/adoption.ts');
     const adoption = startAdoption({ database, config, adopt: config.adopt, cloud, lifecycle, timers, random, report: (event) => report(event, log) });
     closing.push(() => adoption.close());
   }
-  const programs = createPrograms(config.programs ?? deps.programs);
-
   const templates = createTemplates({ database, config, random, mustBePossible: (wanted, access) => mustBePossible(wanted, access, settings) });
   const clusters = createClusters({ database, secrets, config, random, lifecycle, template: (...args) => templates.within(...args), mustBeAllowed: (wanted, access) => mustBeAllowed(wanted, access, settings, config.roles.operator) });
   const parts = {

@@ -1,10 +1,11 @@
 /** The DevStack plugin: what it puts into a real Keystone and Swift, that it may do so again, and that it takes all of it back. */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { stringify } from 'yaml';
+import { VERSION } from '../../src/version.ts';
 import { clusterCloud } from '../services/cluster-cloud.ts';
 import { run } from '../services/command.ts';
 import { openStackClient, type OpenStackClient } from '../services/openstack-client.ts';
@@ -63,12 +64,14 @@ beforeAll(async () => {
   await writeFile(join(folder, 'clouds.yaml'), stringify({ clouds: { 'devstack-admin': { auth: admin, region_name: region, identity_api_version: 3 } } }));
   env = {
     ...client.env, PATH: `${NODE}:${client.env['PATH']}`, HOME: folder, OS_CLIENT_CONFIG_FILE: join(folder, 'clouds.yaml'), no_proxy: '127.0.0.1',
-    DEST: folder, DATA_DIR: folder, UMBRA_DIR: ROOT, UMBRA_NODE_PROGRAM: 'False', UMBRA_CONF_DIR: join(folder, 'etc'), UMBRA_STATE_DIR: join(folder, 'data'), STACK_USER: 'root',
+    DEST: folder, DATA_DIR: folder, UMBRA_DIR: ROOT, UMBRA_NODE_PROGRAM: 'False', UMBRA_PROGRAMS: join(folder, 'programs'), UMBRA_CONF_DIR: join(folder, 'etc'), UMBRA_STATE_DIR: join(folder, 'data'), STACK_USER: 'root',
     SERVICE_PROTOCOL: 'http', SERVICE_HOST: '127.0.0.1', SERVICE_LISTEN_ADDRESS: '127.0.0.1', SERVICE_TIMEOUT: '60', SERVICE_PASSWORD: `pass-${own}`,
     KEYSTONE_SERVICE_URI: authUrl.replace(/\/v3$/, ''), REGION_NAME: region, SERVICE_DOMAIN_NAME: 'Default', SERVICE_PROJECT_NAME: `service-${own}`,
     UMBRA_CLUSTERS_PORT: String(await freePort()), UMBRA_REGISTRY_PORT: String(await freePort()),
     UMBRA_USER: `umbra-${own}`, UMBRA_NODE_DOMAIN: `nodes-${own}`, UMBRA_NODE_DOMAIN_ADMIN: `nodes-admin-${own}`, UMBRA_NODE_PROJECT: `nodes-project-${own}`, UMBRA_NODE_ROLE: `node-${own}`, UMBRA_CONTAINER: `umbra-${own}`,
   };
+  await mkdir(join(folder, 'programs'));
+  await writeFile(join(folder, 'programs', `umbra-${VERSION}-linux-amd64.tar.gz`), 'a program');
   adminToken = await adminTokenIn({ name: 'admin', domain: { id: 'default' } });
   // Services before this one make it.
   const made = await fetch(`${authUrl}/projects`, { method: 'POST', headers: { 'x-auth-token': adminToken, 'content-type': 'application/json' }, body: JSON.stringify({ project: { name: env['SERVICE_PROJECT_NAME'], domain_id: 'default' } }) });

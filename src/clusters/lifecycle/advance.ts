@@ -7,14 +7,15 @@ import { nodeStorage } from '../credentials/node-storage.ts';
 import type { Caller } from '../credentials/operator.ts';
 import { unmake, type ContainerFate } from '../credentials/unmake.ts';
 import { SealError } from '../database/sealed.ts';
-import { isCloudError, type CloudError } from '../keystone/cloud-error.ts';
+import { CloudError, isCloudError } from '../keystone/cloud-error.ts';
 import type { ClusterRow, ClusterRows, CredentialRow } from './cluster.ts';
-import type { LifecycleEvent } from './lifecycle.ts';
+import type { LifecycleDeps, LifecycleEvent } from './lifecycle.ts';
 
 export interface AdvanceDeps extends CredentialDeps {
   readonly rows: ClusterRows;
   readonly random: () => number;
   readonly graceMs: number;
+  readonly missing: LifecycleDeps['missing'];
   readonly report: (event: LifecycleEvent) => void;
 }
 
@@ -43,6 +44,8 @@ async function make(deps: AdvanceDeps, cluster: ClusterRow, ends: { readonly com
   const generation = await rows.nextGeneration(cluster);
   await rows.begin(cluster, generation);
   try {
+    const missing = cluster.generation === 0 ? await deps.missing?.() : undefined;
+    if (missing !== undefined) throw new CloudError('permanent', missing);
     const caller = await callerOf(deps, cluster, signal);
     const remote = await makeCredential(deps, { ...cluster, settings: cluster.wanted }, generation, caller, signal);
     if (ends.complete === 'UPDATE_COMPLETE') await payDebts(deps, cluster, caller, signal);

@@ -24,7 +24,7 @@ export interface Service extends AsyncDisposable {
   readonly secrets: SealedSecrets;
   readonly events: readonly LifecycleEvent[];
   /** Another instance over the same database. */
-  start(intervals?: Partial<LifecycleIntervals>): Lifecycle;
+  start(intervals?: Partial<LifecycleIntervals>, missing?: () => Promise<string | undefined>): Lifecycle;
   create(owner: { readonly user: { readonly id: string }; readonly projectId: string }, token: string, settings?: Partial<RegistrySettings>): Promise<string>;
   /** What the API does when it is asked to rotate or delete. */
   ask(uuid: string, status: ClusterStatus, token: string | undefined, more?: { readonly registry_enabled?: number; readonly wanted_settings?: string }): Promise<void>;
@@ -43,9 +43,9 @@ export async function service(url: string, settings: CloudSettings): Promise<Ser
   const { db } = database;
   return {
     database, secrets, events,
-    start(intervals = {}) {
+    start(intervals = {}, missing = async () => undefined) {
       const started = startLifecycle({
-        database, secrets, cloud, timers: systemTimers, nowMs: Date.now, random: Math.random, report: (event) => void events.push(event), intervals: { ...INTERVALS, ...intervals },
+        database, secrets, cloud, timers: systemTimers, nowMs: Date.now, random: Math.random, missing, report: (event) => void events.push(event), intervals: { ...INTERVALS, ...intervals },
       });
       running.push(started);
       return started;

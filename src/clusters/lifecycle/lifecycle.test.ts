@@ -36,6 +36,13 @@ test('a database that fails once when the loop begins is no end of it', async ()
   expect(await umbra.until(uuid, 'CREATE_COMPLETE')).toMatchObject({ generation: 0 });
 });
 
+test('a cluster of which no node could be made is not made', async () => {
+  const uuid = await umbra.create(OWNER, 'token');
+  await umbra.secrets.remove(umbra.database.db, { owner: `cluster/${uuid}` });
+  umbra.start({}, async () => 'there is nothing that nodes could run');
+  expect(await umbra.until(uuid, 'CREATE_COMPLETE', 'CREATE_FAILED')).toEqual({ status: 'CREATE_FAILED', status_reason: 'there is nothing that nodes could run', registry_status: null, generation: 0 });
+});
+
 test('a registry that was taken away and comes again has a credential that no node thinks it has', async () => {
   const { database, secrets } = umbra;
   const uuid = await umbra.create(OWNER, 'token');

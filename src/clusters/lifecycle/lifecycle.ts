@@ -54,6 +54,8 @@ export interface LifecycleDeps {
   /** From 0 to less than 1. */
   readonly random: () => number;
   readonly report: (event: LifecycleEvent) => void;
+  /** Why no node could be made of a cluster now, for whoever asked; undefined: one can. */
+  readonly missing?: () => Promise<string | undefined>;
   /** What else is tidied with each sweep, by one instance. */
   readonly tidy?: () => Promise<void>;
   readonly intervals?: Partial<LifecycleIntervals>;

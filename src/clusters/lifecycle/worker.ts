@@ -41,7 +41,7 @@ export function startLifecycle(deps: LifecycleDeps): Lifecycle {
   let prepared: Promise<AdvanceDeps> | undefined;
 
   const prepare = async (): Promise<AdvanceDeps> => {
-    prepared ??= serviceIdOf(database).then((serviceId) => ({ database, secrets, cloud, timers, random, report, leases, rows, serviceId, ledger: openLedger(database), graceMs: intervals.graceMs }));
+    prepared ??= serviceIdOf(database).then((serviceId) => ({ database, secrets, cloud, timers, random, report, leases, rows, serviceId, ledger: openLedger(database), graceMs: intervals.graceMs, missing: deps.missing }));
     prepared.catch(() => void (prepared = undefined));
     return await prepared;
   };
