@@ -88,6 +88,14 @@ describe('a node', () => {
     expect(files()).toEqual(before);
   });
 
+  test('loses its credential and its cache with remove', () => {
+    run(model(), 'shell');
+    const folders = ['/var/lib/umbra', '/var/cache/umbra', '/var/lib/private/umbra', '/var/cache/private/umbra'];
+    for (const folder of folders) put(`${folder}/x`, 'x');
+    expect(run(model(), 'remove')).toMatchObject({ status: 0 });
+    expect(Object.keys(files()).filter((path) => folders.some((folder) => path.startsWith(folder)))).toEqual([]);
+  });
+
   test('keeps what somebody has changed since', () => {
     run(model(), 'shell');
     const changed = `${read('/etc/containerd/certs.d/_default/hosts.toml')}# mine\n`;

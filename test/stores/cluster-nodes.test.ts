@@ -313,6 +313,18 @@ describe('a cluster of Kubernetes: a master and two workers', () => {
     await expect.poll(async () => (await credentials()).every((now, i) => now !== before[i]), { timeout: WAIT_MS, interval: 200 }).toBe(true);
     await pushOnOther(await makeImage({ marker: 'rotated' }), `${other.host}/team/rotated:1`);
     for (const node of [master, worker]) expect((await node.ask('/v2/team/rotated/manifests/1')).status).toBe(200);
+    // Each tells of its disk when it renews.
+    const usedBytes = async (): Promise<readonly number[]> => (await nodesOf(uuid)).map(({ disk }) => (disk as { readonly used_bytes: number } | null)?.used_bytes ?? 0);
+    await expect.poll(async () => Math.max(...(await usedBytes())), { timeout: WAIT_MS, interval: 200 }).toBeGreaterThan(0);
+  });
+
+  test('has what was pushed on a node whose disk is lost since', async () => {
+    await other.stop();
+    await other.wipe();
+    await other.install(await artifacts(uuid, 'worker', 1));
+    await other.start();
+    expect((await other.ask('/v2/team/rotated/manifests/1')).status).toBe(200);
+    expect(await pullOn(0, 'localhost:5000/team/rotated:1')).toBe(configOf(await makeImage({ marker: 'rotated' })));
   });
 
   test('is nobody’s to open once it is deleted, and its nodes say so', async () => {

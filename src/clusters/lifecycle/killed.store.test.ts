@@ -65,7 +65,9 @@ describe('a process that is killed', () => {
     const mode = settings.credentialMode ?? 'acl';
     const about = `${mode} ${JSON.stringify(deaths)}`;
     const token = await owner.token();
-    const uuid = await umbra.create(owner, token, { purge: true, ...settings });
+    // Containers go with the cluster, or stay as they were found.
+    const purge = deaths.when === 'before';
+    const uuid = await umbra.create(owner, token, { purge, ...settings });
     const status = async (): Promise<string> => (await db.selectFrom('clusters').select('status').where('uuid', '=', uuid).executeTakeFirst())?.status ?? 'gone';
     const die = async (at: number | undefined, from: 'CREATE_IN_PROGRESS' | 'DELETE_IN_PROGRESS'): Promise<Life | undefined> =>
       at === undefined ? undefined : await doomed.live({ at, when: deaths.when }, async () => (await status()) !== from);
@@ -93,7 +95,13 @@ describe('a process that is killed', () => {
     const deleted = await die(deaths.delete, 'DELETE_IN_PROGRESS');
     await takeOver('gone');
     expect(await cloud.left([owner]), about).toEqual(NOTHING);
-    expect(await cloud.containers(owner), about).toEqual([]);
+    const kept = await cloud.containers(owner);
+    expect(kept, about).toEqual(purge ? [] : [`registry-${uuid}`, `registry-${uuid}-upstream`]);
+    for (const name of kept) {
+      const { headers } = await cloud.swift(owner, 'HEAD', name);
+      expect([headers.get('x-container-read'), headers.get('x-container-write'), headers.get('x-container-object-count')], about).toEqual([null, null, '0']);
+      await cloud.swift(owner, 'DELETE', name);
+    }
     for (const table of ['intents', 'credentials'] as const) expect(await db.selectFrom(table).selectAll().where('cluster_uuid', '=', uuid).execute(), about).toEqual([]);
     return { create: created, delete: deleted };
   };

@@ -30,6 +30,10 @@ describe.each(PAIRS)('a %s %s', (coe, role) => {
     for (const [, name] of contentOf('/etc/umbra/umbra.yaml').matchAll(/(?:ca|tokenFile): (?!\/)"?([\w.-]+)/g)) expect(contentOf('/etc/systemd/system/umbra.service')).toContain(`LoadCredential=${name}:/etc/umbra/${name}\n`);
   });
 
+  test('has its registry before whoever pulls', () => {
+    for (const unit of ['umbra.service', 'umbra-install.service']) expect(contentOf(`/etc/systemd/system/${unit}`)).toContain('\nBefore=kubelet.service docker.service containerd.service crio.service\n');
+  });
+
   test('has files with secrets for root alone', () => {
     expect(files.filter(({ content }) => content.includes('TOKEN-one-time')).map(({ path, mode, secret }) => [path, mode, secret])).toEqual([['/etc/umbra/bootstrap-token', 0o600, true]]);
     expect(files.find(({ path }) => path === '/etc/umbra/umbra.yaml')?.mode).toBe(0o600);
