@@ -81,7 +81,7 @@ export const clustersMap: Kind<ClustersSettings> = map('The cluster service: an 
     {},
   ),
   openProject: v.optional(flag('In the modes `trust` and `app_cred`, nodes may be lent a role that opens every container of the project.'), false),
-  accessRules: v.optional(flag('In the mode `app_cred`, credentials are bound to the paths of their containers. Works where `service_type = object-store` stands in `authtoken` of Swift.'), false),
+  accessRules: v.optional(flag('In the mode `app_cred`, credentials are bound to the paths of their containers. Works where `service_type = object-store` stands in `authtoken` of Swift, and `include_service_catalog` is not `false` there.'), false),
   allowPrivateUpstreams: v.optional(flag('Labels may name upstreams that are addresses of private networks, or `localhost`.'), false),
   programs: v.optional(text('The folder of the programs that nodes fetch: tarballs of Umbra with its own Node. Not set: `programs` beside the installation.')),
   adopt: v.optional(

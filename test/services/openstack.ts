@@ -55,13 +55,14 @@ const START_MS = 180_000;
  * Starts both, in a folder of their own that goes with them.
  * @param running the state folder of a pair that runs already and is left running: `UMBRA_TEST_OPENSTACK`, for those who
  * run tests again and again
+ * @param accessRules Swift keeps to those of application credentials, which it does not where nobody tells it of what kind it is
  */
-export async function startOpenStack(running?: string): Promise<OpenStack> {
+export async function startOpenStack(running?: string, { accessRules = false }: { readonly accessRules?: boolean } = {}): Promise<OpenStack> {
   if (running !== undefined) return { settings: await readSettings(running), [Symbol.asyncDispose]: async () => undefined };
   const state = await mkdtemp('/tmp/umbra-openstack-'); // short: memcached's and uwsgi's paths
   const stop = async (): Promise<void> => void (await attempt(join(SCRIPTS, 'down'), ['--purge', state]));
   try {
-    await run(join(SCRIPTS, 'up'), [], { env: { OPENSTACK_STATE: state }, timeoutMs: START_MS });
+    await run(join(SCRIPTS, 'up'), [], { env: { OPENSTACK_STATE: state, ...(accessRules && { OPENSTACK_ACCESS_RULES: 'yes' }) }, timeoutMs: START_MS });
     return { settings: await readSettings(state), [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();

@@ -199,7 +199,7 @@ async function proveIt({ deps, subject, generation, signal }: Making, { auth, se
     await ledger.intend(subject.uuid, generation, { kind: 'probe', projectId: subject.projectId, name, object: probe });
   const { settings: { write, credentialMode }, projectId } = subject;
   const openProject = credentialMode !== 'acl' && cloud.settings.openProject;
-  await prove(cloud, timers, { auth, projectId, serviceProjectId, container, upstreamContainer, write, isClosed, probe, openProject }, signal);
+  await prove(cloud, timers, { auth, projectId, serviceProjectId, container, upstreamContainer, write, isClosed, probe, hasRules: credentialMode === 'app_cred' && cloud.settings.accessRules, openProject }, signal);
   for (const entry of await ledger.of(subject.uuid, generation)) if (entry.thing.kind === 'probe') await ledger.gone(entry);
 }
 

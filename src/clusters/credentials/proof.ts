@@ -21,6 +21,8 @@ export interface Claim {
   /** The container is this cluster's alone, and no entry of ours lets the nodes write there. */
   readonly isClosed: boolean;
   readonly probe: string;
+  /** The credential has rules of its own: what they do not name, Swift's `authtoken` takes for a token that is none. */
+  readonly hasRules: boolean;
   /** Delegated roles may open the whole project. */
   readonly openProject: boolean;
 }
@@ -67,7 +69,7 @@ export async function prove(cloud: Cloud, timers: Timers, claim: Claim, signal: 
     await seen(`the nodes' credential may not delete in container ${name}`, async () => await containers.remove(place, name, claim.probe, signal), (status) => isGood(status) || status === 404);
   }
 
-  const closed = async (what: string, ask: () => Promise<number>): Promise<void> => await seen(what, ask, (status) => status === 403, TURNS_CLOSED);
+  const closed = async (what: string, ask: () => Promise<number>): Promise<void> => await seen(what, ask, (status) => status === 403 || (claim.hasRules && status === 401), TURNS_CLOSED);
   if (claim.openProject) return;
   const nobodys = nobodysContainer();
   const why = 'is a role that it has one of Swift\'s operator roles? Name another in clusters.roles';
