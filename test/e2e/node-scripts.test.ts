@@ -11,6 +11,7 @@ import { dirname, join, resolve as resolvePath } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { filesBelow, program } from '../../src/clusters/render/formats/decoded.fixture.ts';
 import type { Decoded } from '../../src/clusters/render/formats/decoded.fixture.ts';
+import { INSTALL_SCRIPT } from '../../src/clusters/render/places.ts';
 import { nodeModel } from '../../src/clusters/render/node-model.fixture.ts';
 import type { NodeModel } from '../../src/clusters/render/node-model.ts';
 import { render } from '../../src/clusters/render/render.ts';
@@ -155,4 +156,61 @@ test('a tar is unpacked, and its script run', () => {
   execFileSync('tar', ['-xpf', join(folder, 'a.tar'), '--no-same-owner'], { cwd: join(folder, 'root') });
   execFileSync('sh', [join(folder, 'root/etc/umbra/install')], { env: { PATH: process.env['PATH'] ?? '', UMBRA_ROOT: join(folder, 'root') }, stdio: 'pipe' });
   expect(Object.keys(files())).toContain('/opt/umbra/0.1.0/bin/umbra');
+});
+
+describe('a node with systemd', () => {
+  const FOLDERS = ['etc', 'opt', 'run', 'var/lib', 'var/cache'];
+  let active: readonly string[] = [];
+
+  /** As root of the node, whose folders are seen in the place of this machine's. @returns what systemctl was told to do */
+  function onNode(...words: readonly string[]): readonly string[] {
+    const [log, bin] = [join(folder, 'systemctl.log'), join(folder, 'bin')];
+    writeFileSync(log, '');
+    mkdirSync(bin, { recursive: true });
+    writeFileSync(join(bin, 'systemctl'), `#!/bin/sh\nif [ "$1" = is-active ]; then case ' ${active.join(' ')} ' in *" $3 "*) exit 0 ;; *) exit 3 ;; esac; fi\necho "$*" >>'${log}'\n`, { mode: 0o755 });
+    for (const each of [...FOLDERS, 'run/systemd/system']) mkdirSync(join(folder, 'root', each), { recursive: true });
+    const mounts = FOLDERS.map((each) => `mount --bind '${join(folder, 'root', each)}' '/${each}'`).join(' && ');
+    const { status, stderr } = spawnSync('unshare', ['--mount', 'sh', '-c', `${mounts} && exec "$@"`, 'sh', 'sh', ...words], { cwd: folder, encoding: 'utf8', env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` } });
+    expect([status, stderr]).toEqual([0, expect.anything()]);
+    return readFileSync(log, 'utf8').split('\n').filter((line) => line !== '');
+  }
+
+  function onNodeAs(node: NodeModel, format: FormatName): readonly string[] {
+    const script = join(folder, 'script');
+    writeFileSync(script, render(node, format).body);
+    return onNode(script);
+  }
+
+  beforeEach(() => {
+    active = ['containerd'];
+    put('/etc/containerd/config.toml', CONTAINERD);
+  });
+
+  test('starts its registry, and restarts containerd where its configuration changed, once', () => {
+    expect(onNodeAs(model(), 'shell')).toEqual(['restart containerd', 'daemon-reload', 'enable --quiet umbra-install.service umbra.service', 'restart umbra.service']);
+    active = ['containerd', 'umbra.service'];
+    expect(onNodeAs(model(), 'shell')).toEqual([]);
+    // What containerd reads at each pull takes no restart of it; what the registry reads does.
+    expect(onNodeAs(model({ upstreams: ['docker.io', 'quay.io', 'ghcr.io'] }), 'shell')).not.toContain('restart containerd');
+  });
+
+  test('waits at boot for nobody who waits for it', () => {
+    onNodeAs(model(), 'shell');
+    expect(onNode(INSTALL_SCRIPT, 'boot')).toEqual(['--no-block start umbra.service']);
+    put('/etc/containerd/config.toml', CONTAINERD);
+    expect(onNode(INSTALL_SCRIPT, 'boot')).toEqual(['--no-block restart containerd', '--no-block start umbra.service']);
+  });
+
+  test('runs the new program after an upgrade, and no other is left', () => {
+    onNodeAs(model(), 'shell');
+    active = ['containerd', 'umbra.service'];
+    expect(onNodeAs(model({}, { version: '0.2.0', inside: '' }), 'upgrade')).toContain('restart umbra.service');
+    expect(new Set(Object.keys(files()).filter((path) => path.startsWith('/opt/umbra/')).map((path) => path.split('/')[3]))).toEqual(new Set(['0.2.0']));
+  });
+
+  test('tells its runtimes before its registry goes', () => {
+    onNodeAs(model(), 'shell');
+    expect(onNodeAs(model(), 'remove')).toEqual(['restart containerd', 'disable --quiet --now umbra.service umbra-install.service', 'daemon-reload']);
+    expect(read('/etc/containerd/config.toml')).toBe(CONTAINERD);
+  });
 });
