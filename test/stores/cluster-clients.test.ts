@@ -196,6 +196,19 @@ describe.each(PLACES)('over %s', (_, start) => {
     expect([code, stdout]).toEqual([0, 'Request to delete cluster template k8s has been accepted.\n']);
   });
 
+  test('a cluster without a registry gets one by an upgrade', async () => {
+    const template = async (name: string, ...more: readonly string[]): Promise<CommandResult> => await coe(owner, 'cluster', 'template', 'create', name, '--coe', 'kubernetes', '--image', 'x', '--external-network', 'public', ...more);
+    await template('bare');
+    await template('registries', '--registry-enabled');
+    await coe(owner, 'cluster', 'create', 'c2', '--cluster-template', 'bare');
+    expect(await until('c2', 'CREATE_COMPLETE')).toMatchObject({ registry_address: null, registry_status: null });
+    expect((await coe(owner, 'cluster', 'upgrade', 'c2', 'registries')).stdout).toContain('accepted');
+    expect(await until('c2', 'UPDATE_COMPLETE')).toMatchObject({ registry_address: 'localhost:5000', registry_status: 'ACTIVE' });
+    expect((await call(owner, 'GET', '/v1/clusters/c2/artifacts?role=worker&format=shell')).status).toBe(200);
+    expect((await coe(owner, 'cluster', 'delete', 'c2')).stdout).toContain('accepted');
+    await expect.poll(async () => (await call(owner, 'GET', '/v1/clusters/c2')).status, { timeout: 60_000, interval: 100 }).toBe(404);
+  });
+
   test('a token that Keystone does not know is refused, and one that it revoked, too', async () => {
     expect((await fetch(`${url}/v1/clusters`, { headers: { 'x-auth-token': 'none' } })).status).toBe(401);
     const token = await owner.token();
