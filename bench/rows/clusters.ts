@@ -64,6 +64,7 @@ async function startService(bench: Bench, cloud: CloudStub, count: number): Prom
       address: `127.0.0.1:${port}`, publicUrl: `http://127.0.0.1:${port}`, database: `sqlite:${join(folder, 'clusters.db')}`, encryptionKey: key.reveal(),
       keystone: { url: cloud.url, username: 'umbra', password: 'x', project: 'service' },
       trusteeDomain: { name: 'nodes', adminUsername: 'admin', adminPassword: 'x' }, serviceProject: 'nodes',
+      nodes: { image: 'registry.example.org/umbra' }, // which no node here runs
     },
   }, await freePort());
   const clusters = `http://127.0.0.1:${port}`;
