@@ -13,6 +13,7 @@ import { scriptedDriver } from '../../test/support/scripted-driver.ts';
 import { content, type Content } from './content.ts';
 import type { Repo, ViewUid } from './keys.ts';
 import type { Need } from './manifests.ts';
+import { upload } from './upload.fixture.ts';
 
 const repo: Repo = { view: 'main' as ViewUid, name: 'docker.io/library/app' as Name };
 const BLOBS = [Buffer.from('{"config":true}'), Buffer.from('a layer')];
@@ -26,21 +27,10 @@ function worker(driver: Driver, name: string): Content {
   return content({ driver, nowMs: () => 1_000_000, staleMs: 60_000, manifestCacheBytes: 1024 * 1024, newId: () => `${name}${String(++ids).padStart(18, '0')}`, tell: async () => undefined });
 }
 
-async function upload(store: Content, bytes: Buffer): Promise<Need> {
-  const digest = digestOf(bytes);
-  const session = await store.uploads.create(repo, 'sha256');
-  const poured = await store.uploads.append(session, async (appender, hash) => {
-    hash.update(bytes);
-    await appender.write(bytes);
-    return {};
-  });
-  return { digest, ...(await store.uploads.finish(poured, digest)) };
-}
-
 async function push(store: Content, told: Digest[]): Promise<void> {
   const blobs: Need[] = [];
   for (const bytes of BLOBS) {
-    const need = await upload(store, bytes);
+    const need = await upload(store, repo, bytes);
     blobs.push(need);
     told.push(need.digest);
   }

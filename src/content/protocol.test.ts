@@ -14,6 +14,7 @@ import { scriptedDriver, type Operation, type ScriptedDriver } from '../../test/
 import { content, type Content } from './content.ts';
 import { keys, uploadReference, type Generation, type Repo, type ViewUid } from './keys.ts';
 import type { Commit, Need } from './manifests.ts';
+import { upload } from './upload.fixture.ts';
 import { SOAK } from '../../test/support/soak.ts';
 
 /** One pair of so many is tried. */
@@ -36,17 +37,6 @@ function worker(driver: Driver, name: string, siblings: Content[] = []): Content
   });
   siblings.push(own);
   return own;
-}
-
-async function upload(store: Content, bytes: Buffer, into: Repo = repo): Promise<Need> {
-  const digest = digestOf(bytes);
-  const session = await store.uploads.create(into, 'sha256');
-  const poured = await store.uploads.append(session, async (appender, hash) => {
-    hash.update(bytes);
-    await appender.write(bytes);
-    return {};
-  });
-  return { digest, ...(await store.uploads.finish(poured, digest)) };
 }
 
 function manifestOf(extra: object = {}): Buffer {
@@ -88,7 +78,7 @@ async function agedStore(): Promise<{ driver: Driver; store: Content; siblings: 
   const siblings: Content[] = [];
   const store = worker(driver, 'first', siblings);
   for (const bytes of [LAYER, CONFIG]) {
-    const { digest, generation } = await upload(store, bytes);
+    const { digest, generation } = await upload(store, repo, bytes);
     await driver.delete([keys.backReference(digest, repo, uploadReference(generation))]);
   }
   return { driver, store, siblings };
@@ -161,7 +151,7 @@ describe('a collector that acts at any two operations of', () => {
     await store.manifests.commit(commitOf(bytes, await needed(store, other), ['latest'], other));
   };
   const commitAfterUpload = async (store: Content): Promise<void> => {
-    const blobs = [await upload(store, CONFIG, other), await upload(store, LAYER, other)];
+    const blobs = [await upload(store, other, CONFIG), await upload(store, other, LAYER)];
     await store.manifests.commit(commitOf(bytes, blobs, ['latest'], other));
   };
 
@@ -264,7 +254,7 @@ describe('a process that dies at any operation', () => {
       async scenario(driver) {
         told = { blobs: [], manifest: false };
         const store = worker(driver, 'pusher');
-        for (const blob of [CONFIG, LAYER]) told.blobs.push(await upload(store, blob));
+        for (const blob of [CONFIG, LAYER]) told.blobs.push(await upload(store, repo, blob));
         await store.manifests.commit(commitOf(bytes, told.blobs, ['latest']));
         told.manifest = true;
       },
@@ -280,7 +270,7 @@ describe('a process that dies at any operation', () => {
         if (tagged !== undefined || (await reader.manifests.find(repo, digest)) !== undefined) await readWhole(store, digest);
         // Whoever comes after can do it all again.
         const again = worker(store, 'again');
-        const blobs = [await upload(again, CONFIG), await upload(again, LAYER)];
+        const blobs = [await upload(again, repo, CONFIG), await upload(again, repo, LAYER)];
         await again.manifests.commit(commitOf(bytes, blobs, ['latest']));
         await readWhole(store, digest);
       },
@@ -296,7 +286,7 @@ describe('a process that dies at any operation', () => {
       async store() {
         const driver = memoryDriver();
         const store = worker(driver, 'pusher');
-        const blobs = [await upload(store, CONFIG), await upload(store, LAYER)];
+        const blobs = [await upload(store, repo, CONFIG), await upload(store, repo, LAYER)];
         await store.manifests.commit(commitOf(bytes, blobs, ['latest']));
         return driver;
       },
@@ -332,7 +322,7 @@ describe('a loss of power', () => {
     const driver = memoryDriver();
     const script = scriptedDriver(driver);
     const store = worker(script, 'pusher');
-    const blobs = [await upload(store, CONFIG), await upload(store, LAYER)];
+    const blobs = [await upload(store, repo, CONFIG), await upload(store, repo, LAYER)];
     const bytes = manifestOf({ subject });
     await store.manifests.commit(commitOf(bytes, blobs, ['latest']));
     const left = [...volatile(script.journal)].filter((key) => !/\/current$|^uploads\//.test(key) && !/\/by\/.*\/_pusher\d+$/.test(key));
@@ -343,7 +333,7 @@ describe('a loss of power', () => {
     const driver = memoryDriver();
     const script = scriptedDriver(driver);
     const store = worker(script, 'pusher');
-    const blobs = [await upload(store, CONFIG), await upload(store, LAYER)];
+    const blobs = [await upload(store, repo, CONFIG), await upload(store, repo, LAYER)];
     const bytes = manifestOf();
     const before = script.journal.length;
     await store.manifests.commit(commitOf(bytes, blobs, ['latest']));

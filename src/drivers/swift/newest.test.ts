@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { content, type Content } from '../../content/content.ts';
 import { digestOfData, type Repo, type ViewUid } from '../../content/keys.ts';
+import { upload } from '../../content/upload.fixture.ts';
 import { digestOf, type Digest } from '../../oci/digest.ts';
 import { MEDIA_TYPES, readManifest } from '../../oci/manifest.ts';
 import type { Name } from '../../oci/name.ts';
@@ -124,17 +125,10 @@ describe('over a whole registry', () => {
   }
 
   async function push(store: Content, layer: Buffer): Promise<Digest> {
-    const digest = digestOf(layer);
-    const session = await store.uploads.create(repo, 'sha256');
-    const poured = await store.uploads.append(session, async (appender, hash) => {
-      hash.update(layer);
-      await appender.write(layer);
-      return {};
-    });
-    const blob = { digest, ...(await store.uploads.finish(poured, digest)) };
+    const blob = await upload(store, repo, layer);
     const manifest = Buffer.from(JSON.stringify({
       schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest,
-      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: layer.length }, layers: [],
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: blob.digest, size: layer.length }, layers: [],
     }));
     await store.manifests.commit({ repo, digest: digestOf(manifest), bytes: manifest, facts: readManifest(manifest, ''), blobs: [blob], children: [], absent: [], tags: ['latest'] });
     return digestOf(manifest);
