@@ -64,7 +64,7 @@ async function disable(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSign
   const { rows, ledger } = deps;
   const { uuid } = cluster;
   const entries = (await ledger.of(uuid)).filter(({ thing }) => thing.kind !== 'container');
-  if (!(await isUnmade(deps, cluster, entries, { fate: 'kept', failed: 'UPDATE_FAILED' }, signal))) return;
+  if (!(await tryUnmake(deps, cluster, entries, { fate: 'kept', failed: 'UPDATE_FAILED' }, signal))) return;
   if (await rows.withoutRegistry(cluster)) deps.report({ kind: 'status', cluster: uuid, status: 'UPDATE_COMPLETE', reason: undefined });
 }
 
@@ -73,12 +73,12 @@ async function remove(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSigna
   const { uuid, settings, wanted, generation } = cluster;
   // Of images nothing goes that whoever asked last wanted kept.
   const fate = settings.purge && wanted.purge ? 'purged' : generation === 0 ? 'unused' : 'kept';
-  if (!(await isUnmade(deps, cluster, await ledger.of(uuid), { fate, failed: 'DELETE_FAILED' }, signal))) return;
+  if (!(await tryUnmake(deps, cluster, await ledger.of(uuid), { fate, failed: 'DELETE_FAILED' }, signal))) return;
   if (await rows.remove(cluster)) deps.report({ kind: 'status', cluster: uuid, status: 'deleted', reason: undefined });
 }
 
 /** What is not shows in the status, and is tried again later. */
-async function isUnmade(deps: AdvanceDeps, cluster: ClusterRow, entries: readonly Entry[], { fate, failed }: { readonly fate: ContainerFate; readonly failed: 'UPDATE_FAILED' | 'DELETE_FAILED' }, signal: AbortSignal): Promise<boolean> {
+async function tryUnmake(deps: AdvanceDeps, cluster: ClusterRow, entries: readonly Entry[], { fate, failed }: { readonly fate: ContainerFate; readonly failed: 'UPDATE_FAILED' | 'DELETE_FAILED' }, signal: AbortSignal): Promise<boolean> {
   let reason: string;
   try {
     const problems = await unmake(deps, entries, { caller: await callerOf(deps, cluster, signal), fate, signal });
@@ -98,21 +98,21 @@ async function clear(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal
   try {
     const all = await deps.rows.credentials(cluster.uuid);
     const failed = all.filter(({ state }) => state === 'undoing' || state === 'creating');
-    if (await isUndone(deps, cluster, failed, signal)) await retire(deps, cluster, all, signal);
+    if (await tryUndo(deps, cluster, failed, signal)) await retire(deps, cluster, all, signal);
   } catch (error) {
     signal.throwIfAborted();
     await later(deps, cluster, reasonOf(deps, cluster, error));
   }
 }
 
-async function isUndone(deps: AdvanceDeps, cluster: ClusterRow, failed: readonly CredentialRow[], signal: AbortSignal): Promise<boolean> {
+async function tryUndo(deps: AdvanceDeps, cluster: ClusterRow, failed: readonly CredentialRow[], signal: AbortSignal): Promise<boolean> {
   if (failed.length === 0) return true;
   const caller = await callerOf(deps, cluster, signal);
   const { container, upstreamContainer } = nodeStorage({ uuid: cluster.uuid, project_id: cluster.projectId }, cluster.settings);
   const isInUse = (name: string): boolean => cluster.generation > 0 && (name === container || name === upstreamContainer);
   for (const { generation } of failed) {
     const isOfIt = ({ generation: of, thing }: Entry): boolean => of === generation || (thing.kind === 'container' && !isInUse(thing.name));
-    if (!(await isForgotten(deps, cluster, generation, { entries: (await deps.ledger.of(cluster.uuid)).filter(isOfIt), caller }, signal))) return false;
+    if (!(await tryForget(deps, cluster, generation, { entries: (await deps.ledger.of(cluster.uuid)).filter(isOfIt), caller }, signal))) return false;
   }
   await deps.rows.dropCallerToken(cluster);
   return true;
@@ -128,12 +128,12 @@ async function retire(deps: AdvanceDeps, cluster: ClusterRow, all: readonly Cred
   const isOver = (await rows.allNodesHave(uuid, generation)) || (await database.clock()) >= current.createdMs + deps.graceMs;
   if (!isOver) return await rows.putOff(uuid, deps.random, LOOK_AGAIN_MS);
   for (const { generation: old } of retiring) {
-    if (!(await isForgotten(deps, cluster, old, { entries: await ledger.of(uuid, old), caller: undefined }, signal))) return;
+    if (!(await tryForget(deps, cluster, old, { entries: await ledger.of(uuid, old), caller: undefined }, signal))) return;
     deps.report({ kind: 'retired', cluster: uuid, generation: old });
   }
 }
 
-async function isForgotten(deps: AdvanceDeps, cluster: ClusterRow, generation: number, { entries, caller }: { readonly entries: readonly Entry[]; readonly caller: Caller | undefined }, signal: AbortSignal): Promise<boolean> {
+async function tryForget(deps: AdvanceDeps, cluster: ClusterRow, generation: number, { entries, caller }: { readonly entries: readonly Entry[]; readonly caller: Caller | undefined }, signal: AbortSignal): Promise<boolean> {
   const { rows, ledger } = deps;
   const problems = await unmake(deps, entries, { caller, fate: 'unused', signal });
   const left = await ledger.of(cluster.uuid, generation);
@@ -163,7 +163,7 @@ async function callerOf({ secrets, database, cloud }: AdvanceDeps, { uuid }: Clu
   return token === undefined || holder === undefined ? undefined : { token: new Secret(token.reveal()), holder };
 }
 
-async function settle({ rows, report }: AdvanceDeps, cluster: ClusterRow, status: ClusterRow['status'], reason: string | null, more: { readonly generation?: number; readonly registry_status?: string | null } = {}): Promise<void> {
+async function settle({ rows, report }: AdvanceDeps, cluster: ClusterRow, status: ClusterRow['status'], reason: string | null, more: { readonly registry_status?: string | null } = {}): Promise<void> {
   if (await rows.setStatus(cluster, status, reason, more)) report({ kind: 'status', cluster: cluster.uuid, status, reason: reason ?? undefined });
 }
 

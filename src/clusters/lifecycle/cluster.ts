@@ -33,7 +33,7 @@ export interface ClusterRows {
   /** What was begun is to be undone. False: the row was changed meanwhile. */
   fail(cluster: ClusterRow, status: 'CREATE_FAILED' | 'UPDATE_FAILED', reason: string): Promise<boolean>;
   /** False: the row was changed meanwhile. */
-  setStatus(cluster: ClusterRow, status: ClusterStatus, reason: string | null, more?: { readonly generation?: number; readonly registry_status?: string | null }): Promise<boolean>;
+  setStatus(cluster: ClusterRow, status: ClusterStatus, reason: string | null, more?: { readonly registry_status?: string | null }): Promise<boolean>;
   /** Nothing of that generation is left elsewhere. */
   forget(uuid: string, generation: number): Promise<void>;
   /** Its credentials are gone elsewhere; `nextGeneration` remembers by its nodes that there were some. False: the row was changed meanwhile. */
