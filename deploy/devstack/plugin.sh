@@ -46,9 +46,10 @@ function configure_umbra {
     (umask 077 && printf %s "$SERVICE_PASSWORD" >"$UMBRA_CONF_DIR/service-password")
     _umbra_secret nodes-admin-password >/dev/null
 
-    local ca="" tls=""
+    local ca="" tls="" nodes=""
     if is_service_enabled tls-proxy; then
         ca="ca: $SSL_BUNDLE_FILE"
+        nodes="nodes: { ca: $SSL_BUNDLE_FILE }"
         # One file with the key and the certificate.
         tls="tls: { cert: $DEVSTACK_CERT, key: $DEVSTACK_CERT }"
     fi
@@ -92,6 +93,8 @@ clusters:
   serviceProjectDomain: $UMBRA_NODE_DOMAIN
   roles:
     node: $UMBRA_NODE_ROLE
+    delegated: [$UMBRA_DELEGATED_ROLE]
+  $nodes
 EOF
 }
 
@@ -110,6 +113,11 @@ function create_umbra_accounts {
     get_or_add_user_domain_role admin "$UMBRA_NODE_DOMAIN_ADMIN" "$UMBRA_NODE_DOMAIN" >/dev/null
     get_or_create_project "$UMBRA_NODE_PROJECT" "$UMBRA_NODE_DOMAIN" >/dev/null
     get_or_create_role "$UMBRA_NODE_ROLE" >/dev/null
+    # Means nothing to Swift either, but that a container's access list names it: what owners of clusters lend to nodes. Whoever
+    # is a member of a project has it there.
+    get_or_create_role "$UMBRA_DELEGATED_ROLE" >/dev/null
+    openstack --os-cloud devstack-admin implied role list -f value -c "Implied Role Name" | grep -qxF "$UMBRA_DELEGATED_ROLE" ||
+        openstack --os-cloud devstack-admin implied role create member --implied-role "$UMBRA_DELEGATED_ROLE" >/dev/null
 
     get_or_create_service umbra container-infra "Registries on the nodes of clusters" >/dev/null
     get_or_create_endpoint container-infra "$REGION_NAME" "$(_umbra_url)/v1" >/dev/null
@@ -147,7 +155,9 @@ function remove_umbra_accounts {
         openstack --os-cloud devstack-admin domain set --disable "$UMBRA_NODE_DOMAIN"
         openstack --os-cloud devstack-admin domain delete "$UMBRA_NODE_DOMAIN"
     fi
-    _umbra_gone role delete "$UMBRA_NODE_ROLE"
+    # First: not every database of Keystone takes it away with the role, and then nobody gets a token any more.
+    _umbra_gone implied role delete member --implied-role "$UMBRA_DELEGATED_ROLE"
+    _umbra_gone role delete "$UMBRA_NODE_ROLE" "$UMBRA_DELEGATED_ROLE"
     _umbra_gone user delete --domain "$SERVICE_DOMAIN_NAME" "$UMBRA_USER"
 }
 
