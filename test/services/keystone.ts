@@ -9,8 +9,10 @@ export interface MadeUser {
 }
 
 export interface Keystone extends AsyncDisposable {
-  /** A user without any role. Gone with this object, as are its credentials and trusts. */
-  user(): Promise<MadeUser>;
+  /** A domain with nobody in it. */
+  domain(): Promise<{ readonly id: string }>;
+  /** A user without any role, in the domain Default unless another is given. Gone with this object, as are its credentials and trusts. */
+  user(inDomain?: { readonly id: string }): Promise<MadeUser>;
   /** A role that means nothing to Swift. */
   role(): Promise<{ readonly id: string; readonly name: string }>;
   /** A project without anybody in it. */
@@ -76,9 +78,15 @@ export async function openKeystone({ authUrl, adminPassword, domain, username, u
   }
 
   return {
-    async user() {
+    async domain() {
+      const id = await make('/domains', 'domain', { name: `umbra-${randomBytes(6).toString('hex')}` });
+      // Keystone removes none that is enabled.
+      undo.push(async () => await call('PATCH', `/domains/${id}`, { domain: { enabled: false } }));
+      return { id };
+    },
+    async user(inDomain = { id: 'default' }) {
       const [name, secret] = [`umbra-${randomBytes(6).toString('hex')}`, randomBytes(12).toString('hex')];
-      return { id: await make('/users', 'user', { name, password: secret, domain_id: 'default' }), name, password: secret };
+      return { id: await make('/users', 'user', { name, password: secret, domain_id: inDomain.id }), name, password: secret };
     },
     async role() {
       const name = `umbra-${randomBytes(6).toString('hex')}`;

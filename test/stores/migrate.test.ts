@@ -1,21 +1,22 @@
 /**
- * Moving in from object stores that other registries wrote: docker-registry with dynamic large objects in Swift and, in
- * the soak, a zuul-registry with static ones, and both in S3.
+ * Moving in from object stores that other registries wrote: docker-registry with dynamic large objects in Swift, let in by
+ * a trust as Magnum had it, and, in the soak, by a password; a zuul-registry with static ones; and both in S3.
  */
 import { CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, HeadObjectCommand, PutObjectCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { inject } from 'vitest';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { rawSwift, type RawSwift } from '../../src/drivers/swift/swift.fixture.ts';
 import { movingIn } from '../e2e/migrate.contract.ts';
 import { oldDistribution } from '../e2e/old-distribution.ts';
 import { oldZuulRegistry, type ZuulStore } from '../e2e/old-zuul-registry.ts';
 import { SOAK } from '../support/soak.ts';
+import { openKeystone } from '../services/keystone.ts';
 import { freshContainer } from '../services/openstack.ts';
 import { sharedRadosgw } from '../services/shared-radosgw.ts';
 
-const { authUrl, username, password, project, domain, swiftOrigin, region, s3 } = inject('openstack');
+const { authUrl, username, password, userId, project, projectId, domain, swiftOrigin, region, s3 } = inject('openstack');
 
 function openedSwift(stack: AsyncDisposableStack): RawSwift {
   return stack.adopt(rawSwift(inject('openstack')), (raw) => raw.close());
@@ -34,7 +35,15 @@ const umbraOnSwift = async (stack: AsyncDisposableStack): Promise<Record<string,
   driver: 'swift', container: await container(stack), auth: { url: authUrl, username, password, userDomain: domain, project, projectDomain: domain },
 });
 
-movingIn('from Swift to Swift', async (dir, stack) => ({
+// One file for both: docker-registry writes with what stands in it, and `umbra migrate` reads with the same.
+movingIn('from the Swift of a node of Magnum to the Swift of the owner', async (dir, stack) => {
+  const from = join(dir, 'registry-config.yml');
+  await writeFile(from, await magnumConfig(stack));
+  const { storage } = parse(await readFile(from, 'utf8')) as { readonly storage: Record<string, unknown> }; // as it is written below
+  return { old: { ...(await oldDistribution(dir, stack, { ...storage, redirect: { disable: true } })), from }, umbra: await umbraOnSwift(stack), copies: true };
+});
+
+if (SOAK) movingIn('from Swift to Swift', async (dir, stack) => ({
   old: await oldDistribution(dir, stack, {
     swift: { authurl: authUrl, username, password, tenant: project, domain, tenantdomain: domain, container: await container(stack), prefix: 'some/where' },
     redirect: { disable: true },
@@ -66,6 +75,38 @@ if (SOAK) movingIn('from the S3 of a zuul-registry to S3', async (dir, stack) =>
     copies: true,
   };
 });
+
+/**
+ * `/etc/sysconfig/registry-config.yml` as `configure-docker-registry.sh` wrote it (magnum 679a174a): the node's user, in a
+ * domain of such users and without any role, acts in the owner's project by the owner's trust. Only the prefix is ours.
+ */
+async function magnumConfig(stack: AsyncDisposableStack): Promise<string> {
+  const keystone = stack.use(await openKeystone(inject('openstack')));
+  const trusteeDomain = await keystone.domain();
+  const trustee = await keystone.user(trusteeDomain);
+  const trust = await keystone.trust({ id: userId, name: username, password }, trustee.id, projectId, [{ name: 'member' }]);
+  return `version: 0.1
+log:
+  fields:
+    service: registry
+storage:
+  cache:
+    layerinfo: inmemory
+  swift:
+    authurl: "${authUrl}"
+    region: "${region}"
+    username: "${trustee.name}"
+    password: "${trustee.password}"
+    domainid: "${trusteeDomain.id}"
+    trustid: "${trust.id}"
+    container: "${await container(stack)}"
+    insecureskipverify: True
+    chunksize: 5242880
+    prefix: "some/where"
+http:
+    addr: :5000
+`;
+}
 
 /** Chunks stay, beside the static large object that is made of them. */
 async function zuulSwift(dir: string, stack: AsyncDisposableStack): Promise<ZuulStore> {
