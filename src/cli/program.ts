@@ -248,6 +248,7 @@ function forClients(command: Command): Command {
     .option('--registry <url>', "Umbra, as the clients reach it (default: the configuration's first listener, http://localhost:5000)")
     .option('--view <view>', 'the view that they see (default: what the listener says)')
     .option('--upstreams <hosts>', "registries whose images are asked of Umbra, with commas (default: the configuration's)")
+    .option('--others', 'images of all other registries are asked of Umbra too, which may have no upstream for them: by containerd')
     .option('--insecure-registries <hosts>', 'other registries that clients are to speak to over plain HTTP, with commas')
     .option('--search-registries <hosts>', "where podman and its kind look for names without a host, with commas (default: docker.io, unless the machine's files say)")
     .option('--strict', 'never go to upstream instead, where the client has a way to say so')

@@ -13,6 +13,7 @@ const ask = (changes: Partial<Request> = {}): Request => ({
   view: undefined,
   registryOfView: undefined,
   upstreams: ['docker.io', 'quay.io'],
+  others: false,
   insecure: [],
   searchRegistries: undefined,
   strict: false,
@@ -191,6 +192,13 @@ capabilities = ["pull", "resolve", "push"]
 [host."http://localhost:5000"]
   capabilities = ["pull", "resolve", "push"]
 `;
+
+  test('asks Umbra for all other registries, then each of them, or nobody', () => {
+    const host = '[host."http://localhost:5000"]\n  capabilities = ["pull", "resolve"]\n';
+    const others = (strict: boolean): string | undefined => files('containerd', { others: true, strict })['/etc/containerd/certs.d/_default/hosts.toml'];
+    expect(others(false)).toBe(`${OURS}${host}`);
+    expect(others(true)).toBe(`${OURS}server = "http://localhost:5000"\ncapabilities = ["pull", "resolve"]\n\n${host}`);
+  });
 
   test('asks Umbra, then upstream', () => {
     expect(files('containerd')).toEqual({

@@ -13,6 +13,8 @@ export interface Request {
   readonly registryOfView: RegistryAddress | undefined;
   /** Hosts of the registries whose images are asked of Umbra, e.g. `docker.io`. */
   readonly upstreams: readonly string[];
+  /** Images of all other registries are asked of Umbra too, which says 404 for those it has no upstream for: where the client has a way to say so, and not of a view. */
+  readonly others: boolean;
   /** Other registries, `host[:port]`, to which clients speak over plain HTTP. None of them is Umbra or an upstream. */
   readonly insecure: readonly string[];
   /** Where podman and its kind look for names without a host; undefined: Docker Hub, unless the machine says something. */

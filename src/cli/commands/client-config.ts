@@ -28,6 +28,7 @@ export interface ClientConfigOptions {
   /** Hosts, with commas between them; empty: none. */
   readonly upstreams?: string;
   readonly insecureRegistries?: string;
+  readonly others?: boolean;
   /** Hosts, with commas between them; empty: none. */
   readonly searchRegistries?: string;
   readonly ca?: string;
@@ -135,6 +136,7 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
   if (upstreams.length + insecure.length === 0) throw new UsageError('Umbra’s configuration has no upstreams: say with --upstreams whose images are to be asked of it');
   const searchRegistries = options.searchRegistries?.split(',').filter((host) => host !== '');
   for (const host of searchRegistries ?? []) checked('--search-registries', host, registryHostProblem);
+  if (options.others === true && view !== undefined) throw new UsageError('--others is not for a view: leave it out, and say with --upstreams whose images are asked of Umbra');
   const proxy = checked('--proxy', options.proxy, originProblem);
   if (proxy !== undefined && clients.some((client) => client !== 'docker')) throw new UsageError('--proxy is for docker, which sees upstreams other than Docker Hub by it alone: leave it out, or give docker a command of its own');
   return {
@@ -144,6 +146,7 @@ async function understand(options: ClientConfigOptions, world: World): Promise<{
       view,
       registryOfView: named === undefined && view !== undefined ? registryOfView(view, registry, config) : undefined,
       upstreams,
+      others: options.others === true,
       insecure,
       searchRegistries,
       strict: options.strict === true,

@@ -23,12 +23,12 @@ export function containerd(request: Request): ClientPlan {
   ];
   // The kubelet's logins are for the registry that an image's name says, so this one goes with the host.
   const header = secret ? [`Authorization = ${quoted(`Basic ${login}`)}`] : [];
-  /** `server` is what is asked last, besides upstream if there is none. */
-  const file = (url: string, server: string, ours: boolean, capabilities: readonly string[], overridden: boolean): { content: string; block: string } => {
+  /** `server` is what is asked last, besides upstream if there is none; undefined: upstream. */
+  const file = (url: string, server: string | undefined, ours: boolean, capabilities: readonly string[], overridden: boolean): { content: string; block: string } => {
     const words = settings(capabilities, overridden);
     const block = [`[host.${quoted(url)}]`, ...words.map((word) => `  ${word}`), ...(secret ? [`  [host.${quoted(url)}.header]`, ...header.map((word) => `    ${word}`)] : [])].join('\n');
-    const root = [`server = ${quoted(server)}`, ...(ours ? words : []), ...(ours && secret ? ['[header]', ...header.map((word) => `  ${word}`)] : [])].join('\n');
-    return { content: `${OURS}${root}\n\n${block}\n`, block: `${block}\n` };
+    const root = server === undefined ? '' : [`server = ${quoted(server)}`, ...(ours ? words : []), ...(ours && secret ? ['[header]', ...header.map((word) => `  ${word}`)] : []), '\n'].join('\n');
+    return { content: `${OURS}${root}${block}\n`, block: `${block}\n` };
   };
 
   const mirrors = upstreams.map((host) => {
@@ -39,11 +39,13 @@ export function containerd(request: Request): ClientPlan {
       ...text,
       place: 'first',
       keys: [['host', url]],
-      ...(strict && { objection: () => 'it is there already and not ours, and in strict mode nobody but Umbra may be asked: move it away' }),
+      ...(strict && { objection: ALONE }),
       secret,
     });
   });
   const own = registry.scheme === 'http' || withCa || secret ? [file(urlOf(registry), urlOf(registry), true, ['pull', 'resolve', 'push'], false)] : [];
+  // For those without a folder of their own: containerd says in `?ns=` which one it means.
+  const others = request.others ? [file(urlOf(registry), strict ? urlOf(registry) : undefined, strict, ['pull', 'resolve'], false)] : [];
   const insecure = request.insecure.map((host) => {
     const url = `http://${host}`;
     const block = `[host.${quoted(url)}]\n  capabilities = ${list(['pull', 'resolve', 'push'])}\n`;
@@ -55,8 +57,12 @@ export function containerd(request: Request): ClientPlan {
       ...mirrors,
       ...own.map((text) => tomlBlock({ path: `${machine.hostsDir}/${registry.host}/hosts.toml`, ...text, place: 'first', keys: [['host', urlOf(registry)]], secret })),
       ...insecure,
+      ...others.map((text) => tomlBlock({ path: `${machine.hostsDir}/_default/hosts.toml`, ...text, place: 'first', keys: [['host', urlOf(registry)]], ...(strict && { objection: ALONE }), secret })),
       ...(withCa ? [wholeFile({ path: `${machine.hostsDir}/umbra-ca.pem`, content: ca })] : []),
     ],
     notes: [`nerdctl looks into /etc/containerd/certs.d by itself; ctr wants --hosts-dir ${machine.hostsDir}`],
   };
 }
+
+/** What stands in a file of others where nobody but Umbra is to be asked. */
+const ALONE = (): string => 'it is there already and not ours, and in strict mode nobody but Umbra may be asked: move it away';

@@ -85,6 +85,7 @@ export function ask(changes: Partial<Request> = {}): Request {
     registryOfView: undefined,
     upstreams: ['docker.io'],
     insecure: [],
+    others: false,
     searchRegistries: undefined,
     strict: false,
     ca: undefined,

@@ -5,7 +5,6 @@
 import { plan } from '../../client-config/plan.ts';
 import { ANY_MACHINE, CONTAINERD_CONFIG } from '../../client-config/request.ts';
 import type { ClientName, Request } from '../../client-config/request.ts';
-import { OURS, list, quoted } from '../../client-config/toml-words.ts';
 import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';
 import { registryAddress } from './node-model.ts';
@@ -37,16 +36,7 @@ export function tellingWords(model: NodeModel): string {
 export function clientFiles(model: NodeModel): readonly NodeFile[] {
   if (!tellsClients(model)) return [];
   const { changes } = plan(model.cluster.coe === 'kubernetes' ? ['containerd', 'containers'] : ['containers'], requestOf(model));
-  const ours = changes.filter(({ path }) => path !== CONTAINERD_CONFIG);
-  return [...ours.map(({ path, content, mode }) => nodeFile(path, content, { mode })), ...(model.cluster.coe === 'kubernetes' ? [defaultHosts(model)] : [])];
-}
-
-/** For upstreams that have no file: containerd says in `?ns=` which one it means. For those that Umbra has not either, it says 404. */
-function defaultHosts(model: NodeModel): NodeFile {
-  const url = quoted(`http://${registryAddress(model)}`);
-  const capabilities = `capabilities = ${list(['pull', 'resolve'])}\n`;
-  const only = model.fallback === 'none' ? `server = ${url}\n${capabilities}\n` : '';
-  return nodeFile(`${ANY_MACHINE.hostsDir}/_default/hosts.toml`, `${OURS}${only}[host.${url}]\n  ${capabilities}`);
+  return changes.filter(({ path }) => path !== CONTAINERD_CONFIG).map(({ path, content, mode }) => nodeFile(path, content, { mode }));
 }
 
 function requestOf(model: NodeModel): Request {
@@ -55,6 +45,7 @@ function requestOf(model: NodeModel): Request {
     view: undefined,
     registryOfView: undefined,
     upstreams: model.upstreams,
+    others: true,
     insecure: model.insecureRegistries,
     searchRegistries: undefined,
     strict: model.fallback === 'none',
