@@ -16,6 +16,7 @@ import { Containers } from '../services/containers.ts';
 import { freePort } from '../services/ports.ts';
 import { knowKeys, knowSecrets, watchSaid } from '../support/secret-watch.ts';
 import { registryYaml, selfSigned } from './buildset-registry.ts';
+import { daemonSetRuns } from './daemon-set.contract.ts';
 import { makeImage, writeLayout } from './images.ts';
 import { RegistryClient } from './registry-client.ts';
 
@@ -34,6 +35,7 @@ describe('the image', () => {
   let dir: string;
   let host: Containers;
   let image: string;
+  let imageEnv: string[];
   beforeAll(async () => {
     dir = join(tmpdir(), `u.${randomBytes(4).toString('hex')}`);
     await mkdir(dir, { mode: 0o755 });
@@ -46,11 +48,17 @@ describe('the image', () => {
     });
     image = (await host.podman(['pull', '--quiet', `oci:${layout}:umbra:${version}`])).trim();
     await host.podman(['tag', image, 'localhost/umbra']);
+    // Of its own, since whoever runs it leaves files there: at once, where each container of the image begins with a copy of all.
+    const mounted = (await host.podman(['image', 'mount', image])).trim().replace('/var/lib/containers', join(host.dir, 'lib'));
+    await run('cp', ['-a', mounted, join(dir, 'rootfs')]);
+    imageEnv = (JSON.parse(await host.podman(['image', 'inspect', image])) as [{ Config: { Env: string[] } }])[0].Config.Env;
   });
   afterAll(async () => {
     await host?.podman(['rm', '--all', '--force', '--time', '5']);
     await rm(dir, { recursive: true });
   });
+
+  daemonSetRuns(() => ({ dir: join(dir, 'k'), rootfs: join(dir, 'rootfs'), env: imageEnv }));
 
   test('has what zuul-registry’s has, and runs as no root', async () => {
     const { Config: config, RootFS: files } = (JSON.parse(await host.podman(['image', 'inspect', image])) as [{ Config: Record<string, unknown>; RootFS: { Layers: string[] } }])[0];

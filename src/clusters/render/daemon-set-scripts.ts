@@ -2,17 +2,14 @@
  * What the DaemonSet's init container does to a node, with Umbra's own image: `umbra`, `sh` and busybox. The node's services
  * are told by its own systemctl, in the mount namespace of its first process.
  */
-import { clientFiles, tellingWords, tellsClients, tellsDocker } from './client-files.ts';
+import { tellingWords, tellsClients, tellsDocker } from './client-files.ts';
 import { HOST, USER } from './formats/daemon-set.ts';
 import type { NodeModel } from './node-model.ts';
-import { ANY_MACHINE } from '../../client-config/request.ts';
 import { CACHE_FOLDER, STATE_FOLDER } from './places.ts';
-import { shellWord } from './shell-words.ts';
 
 export function prepareScript(model: NodeModel): string {
-  const { fallback } = model;
-  const told = !tellsClients(model) ? '' : `tell kubernetes,containers${fallback === 'none' ? ' --strict' : ''}\n${tellsDocker(model) ? `for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do [ ! -x "$host$at/dockerd" ] || { tell docker; break; }; done\n` : ''}`;
-  const fallbackHosts = clientFiles(model).find(({ path }) => path === `${ANY_MACHINE.hostsDir}/_default/hosts.toml`);
+  const strict = model.fallback === 'none' ? ' --strict' : '';
+  const docker = tellsDocker(model) ? 'for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do [ ! -x "$host$at/dockerd" ] || { tell docker; break; }; done\n' : '';
   return `${COMMON}
 tell() {
   clients=$1
@@ -25,38 +22,48 @@ for folder in ${STATE_FOLDER} ${CACHE_FOLDER}; do
   busybox chown ${USER}:${USER} "$host$folder"
   busybox chmod 700 "$host$folder"
 done
-before=$(all)
-${told}${fallbackHosts === undefined ? '' : `busybox mkdir -p "$host${fallbackHosts.path.slice(0, fallbackHosts.path.lastIndexOf('/'))}"
-printf '%s' ${shellWord(fallbackHosts.content)} >"$host${fallbackHosts.path}"
-`}restart
+remember
+${tellsClients(model) ? `tell kubernetes,containers --others${strict}\n${docker}` : ''}restart
 `;
 }
 
 /** The images stay in the object store. */
-export function undoScript(model: NodeModel): string {
-  const fallbackHosts = clientFiles(model).find(({ path }) => path === `${ANY_MACHINE.hostsDir}/_default/hosts.toml`);
+export function undoScript(): string {
   return `${COMMON}
-before=$(all)
-(cd / && umbra client-config revert --root "$host") >&2
-${fallbackHosts === undefined ? '' : `file=$host${fallbackHosts.path}
-if [ "$(busybox cat "$file" 2>/dev/null; echo .)" = ${shellWord(`${fallbackHosts.content}.`)} ]; then busybox rm "$file"; busybox rmdir "\${file%/*}" 2>/dev/null || :; fi
-`}restart
+remember
+failed=0
+(cd / && umbra client-config revert --root "$host") >&2 || failed=1
+restart
 busybox rm -rf "$host${STATE_FOLDER}" "$host${CACHE_FOLDER}"
+[ $failed = 0 ] || say 'not all could be taken back; see above'
+exit $failed
 `;
 }
 
+/** Both may be ended at any step, and run again. */
 const COMMON = `set -eu
 host=${HOST}
+# Of the files of services that have not been told of changes yet. A boot takes it away, at which they read them.
+untold=$host/run/umbra-untold
 say() { echo "umbra: $*" >&2; }
 service() { busybox nsenter --mount="$host/proc/1/ns/mnt" -- systemctl "$@"; }
 prints() { for file; do [ ! -e "$host$file" ] || busybox sha256sum "$host$file"; done; }
 containerd() { busybox cat "$host"/etc/containerd/*.toml "$host"/etc/containerd/*/*.toml 2>/dev/null | busybox sha256sum; }
 all() { containerd; echo ,; prints /etc/docker/daemon.json; }
-# Those whose words changed. hosts.toml is read at each pull.
+remember() {
+  if [ ! -e "$untold" ]; then all >"$untold.new"; busybox mv "$untold.new" "$untold"; fi
+  before=$(busybox cat "$untold")
+}
+restart_one() {
+  if ! service is-active --quiet "$1"; then say "systemd does not run $1, which reads its changed files when it starts"; return; fi
+  service --no-block restart "$1" || { echo "$before" >"$untold"; exit 1; }
+}
+# Those whose words changed. hosts.toml is read at each pull. That of docker may end this container: nothing is left to do then.
 restart() {
   after=$(all)
-  if [ "\${before%%,*}" != "\${after%%,*}" ] && service is-active --quiet containerd; then service --no-block restart containerd; fi
-  if [ "\${before##*,}" != "\${after##*,}" ] && service is-active --quiet docker; then service --no-block restart docker; fi
-  if service is-active --quiet crio; then service reload crio; fi
+  busybox rm "$untold"
+  if service is-active --quiet crio; then service reload crio || say 'crio could not be told to read its files again'; fi
+  if [ "\${before%%,*}" != "\${after%%,*}" ]; then restart_one containerd; fi
+  if [ "\${before##*,}" != "\${after##*,}" ]; then restart_one docker; fi
 }
 `;

@@ -55,7 +55,7 @@ const BY_NAME: Readonly<Record<FormatName, Format>> = {
   upgrade: { extension: 'upgrade.sh', mediaType: SCRIPT, needs: 'tarballs', render: (model, about) => shell(filesOf(model).filter(({ secret }) => !secret), `${about}\nFor a node that has a registry already: its secrets stay as they are.`) },
   remove: { extension: 'remove.sh', mediaType: SCRIPT, needs: 'nothing', render: (model, about) => removeScript(model, filesOf(model), about) },
   'daemonset-upgrade': { extension: 'daemonset-upgrade.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => daemonSet(model, partsOf(model), about, false) },
-  'daemonset-remove': { extension: 'daemonset-remove.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => removal(model, undoScript(model), about) },
+  'daemonset-remove': { extension: 'daemonset-remove.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => removal(model, undoScript(), about) },
 };
 
 /** Why there is no such format of such a node; undefined: there is. */
