@@ -2,7 +2,10 @@ import { X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { FakeContent } from '../../test/support/fake-content.ts';
+import { openFilesystem } from '../drivers/filesystem/filesystem.ts';
+import { writeDistribution } from '../migrate/source.fixture.ts';
 import { createOutput, formatColumns } from './output.ts';
 import { run } from './program.ts';
 
@@ -31,9 +34,14 @@ function umbra(...args: string[]): Promise<Ran> {
 }
 
 async function umbraIn(env: Readonly<Record<string, string>>, ...args: string[]): Promise<Ran> {
+  return await umbraBefore({}, env, ...args);
+}
+
+/** @param terminal what standard error is */
+async function umbraBefore(terminal: { readonly isTTY?: boolean; readonly columns?: number }, env: Readonly<Record<string, string>>, ...args: string[]): Promise<Ran> {
   let stdout = '';
   let stderr = '';
-  const output = createOutput({ write: (text: string) => (stdout += text) }, { write: (text: string) => (stderr += text) });
+  const output = createOutput({ write: (text: string) => (stdout += text) }, { ...terminal, write: (text: string) => (stderr += text) });
   const code = await run(args, { cwd, env, processors: 2, output }, VERSIONS);
   return { code, stdout, stderr };
 }
@@ -158,6 +166,32 @@ describe('migrate', () => {
       { event: 'repository', name: 'registry.example.org/org/app' },
       { event: 'ended', counts: { repositories: 1, problems: 1 } },
     ]);
+  });
+});
+
+describe('migrate, of what takes a while,', () => {
+  /** As if half a minute went by with each look at the clock. */
+  async function slowly(terminal: { readonly isTTY?: boolean; readonly columns?: number }, ...args: string[]): Promise<Ran> {
+    let nowMs = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => (nowMs += 30_000));
+    onTestFinished(() => clock.mockRestore());
+    return await umbraBefore(terminal, {}, 'migrate', '--from', 'full', '-c', 'migrated.yaml', ...args);
+  }
+
+  beforeAll(async () => {
+    writeFileSync(join(cwd, 'migrated.yaml'), 'storage: { driver: filesystem, root: migrated }\n');
+    const images = new FakeContent();
+    images.addImage('org/app', { tag: 'v1', layers: [1_000] });
+    const store = await openFilesystem({ root: join(cwd, 'full') });
+    await writeDistribution(store, images);
+    await store.close();
+  });
+
+  test('tells how far it is: on one line of a terminal, or line by line, or as JSON', async () => {
+    expect((await slowly({ isTTY: true, columns: 80 }, '--dry-run')).stderr).toContain('\r1 repository, 1 tag, 1 manifest\u001B[K');
+    expect((await slowly({})).stderr).toMatch(/^1 repository, 1 tag, 1 manifest, 2 blobs copied \(\d+\.\d KiB\)$/m);
+    const { stdout } = await slowly({}, '--verify', '--json');
+    expect(stdout.trim().split('\n').map((line) => JSON.parse(line) as object)).toContainEqual({ event: 'progress', counts: expect.objectContaining({ manifests: 1, readBlobs: 2 }) as object });
   });
 });
 

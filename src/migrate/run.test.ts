@@ -145,6 +145,19 @@ describe('a store of Distribution', () => {
     expect(await keysOf(target)).toEqual([]);
   });
 
+  test.each<['dry-run' | 'move' | 'verify', 'copiedBytes' | 'readBytes' | 'manifests']>([
+    ['dry-run', 'manifests'], ['move', 'copiedBytes'], ['verify', 'readBytes'],
+  ])('tells in a %s how far it is, by %s', async (mode, counted) => {
+    fill();
+    await writeDistribution(source, registry);
+    if (mode === 'verify') await migrate();
+    const told: number[] = [];
+    const { counts } = await migrate(mode, { tell: (event) => void (event.event === 'progress' && told.push(event.counts[counted])) });
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.filter((number) => number > 0 && number < counts[counted]).length).toBeGreaterThan(2);
+    expect(told.at(-1)).toBe(counts[counted]);
+  });
+
   test('is compared with what arrived', async () => {
     fill();
     await writeDistribution(source, registry);

@@ -7,7 +7,10 @@ import type { RuleOptions } from '../../../test/services/fault-rules.ts';
 import { limitUser, type RadosgwSettings } from '../../../test/services/radosgw.ts';
 import { sharedRadosgw } from '../../../test/services/shared-radosgw.ts';
 import { redirecting } from '../../../test/stores/redirects.contract.ts';
+import { get, pushImage } from '../../../test/support/push.ts';
+import { startUmbra } from '../../../test/support/umbra.ts';
 import { Secret, type S3Storage } from '../../config/config.ts';
+import { digestOf } from '../../oci/digest.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { SOAK } from '../../../test/support/soak.ts';
 import { driverContract } from '../contract/driver.contract.ts';
@@ -175,6 +178,34 @@ describe.each([
     const answer = await fetch(url, { headers: { range: 'bytes=2-4' } });
     expect([answer.status, await answer.text()]).toEqual([206, '234']);
     expect((await fetch(url.replace(/Signature=./, 'Signature=g'))).status).toBe(403);
+  });
+
+  // What of it is the driver's the contract asks, of several processes too.
+  test.runIf(SOAK && store === 'radosgw')('registries over one bucket are one', async () => {
+    const { endpoint, region, accessKeyId, secretAccessKey } = at;
+    const storage = { driver: 's3', bucket, endpoint, region, accessKeyId, secretAccessKey, prefix: fresh(), claims };
+    await using ending = new AsyncDisposableStack();
+    const start = async (): Promise<string> => ending.adopt(await startUmbra({ storage }), (umbra) => umbra.close()).origin;
+    const [a, b] = [await start(), await start()];
+    const name = 'quay.io/one/registry';
+
+    const { digest, layer } = await pushImage(a, name, 'latest', 'layer '.repeat(MIB));
+    expect(await get(b, `${name}/manifests/latest`)).toMatchObject({ status: 200, digest });
+    expect((await get(b, `${name}/blobs/${layer.digest}`)).bytes.equals(layer.bytes)).toBe(true);
+
+    const bytes = patterned(12 * MIB);
+    let location = (await fetch(`${a}/v2/${name}/blobs/uploads/`, { method: 'POST' })).headers.get('location') ?? '';
+    for (const [origin, from] of [[a, 0], [b, 6 * MIB]] as const) {
+      const answer = await fetch(new URL(new URL(location, origin).pathname, origin), { method: 'PATCH', body: new Uint8Array(bytes.subarray(from, from + 6 * MIB)) });
+      expect(answer.status).toBe(202);
+      location = answer.headers.get('location') ?? '';
+    }
+    const whole = digestOf(bytes);
+    expect((await fetch(new URL(`${new URL(location, a).pathname}?digest=${whole}`, a), { method: 'PUT' })).status).toBe(201);
+    expect((await get(b, `${name}/blobs/${whole}`)).bytes.equals(bytes)).toBe(true);
+
+    const moved = await pushImage(b, name, 'latest', 'another layer');
+    await expect.poll(async () => (await get(a, `${name}/manifests/latest`)).digest, { timeout: 60_000, interval: 100 }).toBe(moved.digest);
   });
 
   describe.runIf(store === 'radosgw')('real clients, by signed URLs', () => {
