@@ -23,11 +23,13 @@ function install_umbra {
     version=$(node --version 2>/dev/null) || die $LINENO "Umbra needs Node.js $UMBRA_NODE_MAJOR or later, and there is none: install it, and stack again"
     version=${version#v}
     [[ ${version%%.*} -ge $UMBRA_NODE_MAJOR ]] || die $LINENO "Umbra needs Node.js $UMBRA_NODE_MAJOR or later, and this is $version: install it, and stack again"
+    # Debian's nodejs comes without it.
+    type -P npm >/dev/null || die $LINENO "Umbra needs npm, and there is none beside Node.js $version: install it, and stack again"
     install_package make
     make -C "$UMBRA_DIR" build
     # What nodes fetch, into the folder where the service looks for it.
     if [[ "$UMBRA_NODE_PROGRAM" == True ]]; then
-        make -C "$UMBRA_DIR" dist
+        make -C "$UMBRA_DIR" dist ARGS="--out $UMBRA_PROGRAMS"
     fi
 }
 

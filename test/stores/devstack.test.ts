@@ -1,4 +1,7 @@
-/** The DevStack plugin: what it puts into a real Keystone and Swift, that it may do so again, and that it takes all of it back. */
+/**
+ * The DevStack plugin: what it puts into a real Keystone and Swift, that it may do so again, and that it takes all of it back. What
+ * it wants and builds before that is test/set-up/devstack.test.ts.
+ */
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,12 +29,6 @@ let client: OpenStackClient;
 
 const plugin = async (command: 'stack' | 'unstack' | 'clean', settings: Readonly<Record<string, string>> = {}): Promise<string> =>
   await run(join(ROOT, 'test/services/devstack/run'), [join(ROOT, 'devstack'), command], { env: { ...env, ...settings }, timeoutMs: 240_000 });
-
-/** A program that is found before the machine's. */
-async function play(name: string, script: string): Promise<void> {
-  await mkdir(join(folder, 'bin'), { recursive: true });
-  await writeFile(join(folder, 'bin', name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-}
 
 async function adminTokenIn(project: object): Promise<string> {
   const { authUrl, adminPassword } = inject('openstack');
@@ -72,7 +69,7 @@ beforeAll(async () => {
   const admin = { auth_url: authUrl, username: 'admin', password: adminPassword, project_name: 'admin', user_domain_id: 'default', project_domain_id: 'default' };
   await writeFile(join(folder, 'clouds.yaml'), stringify({ clouds: { 'devstack-admin': { auth: admin, region_name: region, identity_api_version: 3 } } }));
   env = {
-    ...client.env, PATH: `${join(folder, 'bin')}:${NODE}:${client.env['PATH']}`, HOME: folder, OS_CLIENT_CONFIG_FILE: join(folder, 'clouds.yaml'), no_proxy: '127.0.0.1',
+    ...client.env, PATH: `${NODE}:${client.env['PATH']}`, HOME: folder, OS_CLIENT_CONFIG_FILE: join(folder, 'clouds.yaml'), no_proxy: '127.0.0.1',
     DEST: folder, DATA_DIR: folder, UMBRA_DIR: ROOT, UMBRA_NODE_PROGRAM: 'False', UMBRA_PROGRAMS: join(folder, 'programs'), UMBRA_CONF_DIR: join(folder, 'etc'), UMBRA_STATE_DIR: join(folder, 'data'), STACK_USER: 'root',
     SERVICE_PROTOCOL: 'http', SERVICE_HOST: '127.0.0.1', SERVICE_LISTEN_ADDRESS: '127.0.0.1', SERVICE_TIMEOUT: '60', SERVICE_PASSWORD: `pass-${own}`,
     KEYSTONE_SERVICE_URI: authUrl.replace(/\/v3$/, ''), REGION_NAME: region, SERVICE_DOMAIN_NAME: 'Default', SERVICE_PROJECT_NAME: `service-${own}`,
@@ -101,18 +98,9 @@ async function containers(): Promise<readonly string[]> {
   return answer.status === 204 ? [] : ((await answer.json()) as readonly { readonly name: string }[]).map(({ name }) => name); // Swift's listing
 }
 
-test('stack wants a Node that Umbra runs on', async () => {
-  await play('node', 'echo v18.20.4');
-  await expect(plugin('stack')).rejects.toThrow('Umbra needs Node.js 20 or later, and this is 18.20.4: install it, and stack again');
-  await rm(join(folder, 'bin/node'));
-});
-
 test('stack makes everything once, however often, and it works; unstack and clean undo it', async () => {
   const one = { users: 2, domains: 1, projects: 1, roles: 2, services: 1, endpoints: 1 };
-  // What it packs for nodes is put to the test in tarball.test.ts.
-  await play('make', `case "$*" in *dist) echo "$*" >>'${folder}/packed' ;; *) exec /usr/bin/make "$@" ;; esac`);
-  expect(await plugin('stack', { UMBRA_NODE_PROGRAM: 'True' })).toMatch(/^services: .*\bs-proxy,s-object,s-container,s-account\b/m);
-  expect(await readFile(join(folder, 'packed'), 'utf8')).toBe(`-C ${ROOT} dist\n`);
+  expect(await plugin('stack')).toMatch(/^services: .*\bs-proxy,s-object,s-container,s-account\b/m);
   expect(await inKeystone()).toEqual(one);
   expect(await containers()).toEqual([env['UMBRA_CONTAINER']]);
   const url = `http://127.0.0.1:${env['UMBRA_CLUSTERS_PORT']}`;
@@ -127,7 +115,6 @@ test('stack makes everything once, however often, and it works; unstack and clea
   const leaf = await authority.issue('devstack');
   await writeFile(join(folder, 'devstack.pem'), `${await readFile(leaf.keyFile, 'utf8')}${await readFile(leaf.certFile, 'utf8')}`);
   await plugin('stack', { ENABLED_SERVICES: 'tls-proxy,', SERVICE_PROTOCOL: 'https', DEVSTACK_CERT: join(folder, 'devstack.pem'), SSL_BUNDLE_FILE: authority.certFile });
-  expect(await readFile(join(folder, 'packed'), 'utf8')).toBe(`-C ${ROOT} dist\n`);
   expect(await inKeystone()).toEqual(one);
   expect(await readFile(join(env['UMBRA_CONF_DIR'] ?? '', 'encryption-key'), 'utf8')).toBe(key);
 
