@@ -126,15 +126,18 @@ function create_umbra_accounts {
 }
 
 function _umbra_as_service {
-    OS_CLOUD="" openstack --os-identity-api-version 3 --os-auth-url "$KEYSTONE_SERVICE_URI/v3" \
+    local ca=()
+    if is_service_enabled tls-proxy; then
+        ca=(--os-cacert "${SSL_BUNDLE_FILE:-$DATA_DIR/ca-bundle.pem}") # stack.sh sets it, unstack.sh does not
+    fi
+    OS_CLOUD="" openstack "${ca[@]}" --os-identity-api-version 3 --os-auth-url "$KEYSTONE_SERVICE_URI/v3" \
         --os-username "$UMBRA_USER" --os-password "$SERVICE_PASSWORD" --os-user-domain-name "$SERVICE_DOMAIN_NAME" \
         --os-project-name "$SERVICE_PROJECT_NAME" --os-project-domain-name "$SERVICE_DOMAIN_NAME" --os-region-name "$REGION_NAME" "$@"
 }
 
 # A Swift that takes nothing is noticed here rather than by the first push.
 function create_umbra_container {
-    _umbra_as_service container create "$UMBRA_CONTAINER" >/dev/null
-    _umbra_as_service container show "$UMBRA_CONTAINER" >/dev/null || die $LINENO "Swift has no container $UMBRA_CONTAINER after it was made"
+    _umbra_as_service container create "$UMBRA_CONTAINER" >/dev/null || die $LINENO "Swift did not make the container $UMBRA_CONTAINER"
 }
 
 function start_umbra {
@@ -146,15 +149,11 @@ function start_umbra {
 
 # Each of these may be gone already, and Keystone too.
 function remove_umbra_accounts {
-    local id
-    for id in $(openstack --os-cloud devstack-admin endpoint list --service umbra -f value -c ID 2>/dev/null); do
-        openstack --os-cloud devstack-admin endpoint delete "$id"
-    done
+    # With its endpoints.
     _umbra_gone service delete umbra
     _umbra_as_service container delete --recursive "$UMBRA_CONTAINER" 2>/dev/null || true
     # Keystone deletes what is in a domain with it, once it is disabled.
-    if openstack --os-cloud devstack-admin domain show "$UMBRA_NODE_DOMAIN" >/dev/null 2>&1; then
-        openstack --os-cloud devstack-admin domain set --disable "$UMBRA_NODE_DOMAIN"
+    if openstack --os-cloud devstack-admin domain set --disable "$UMBRA_NODE_DOMAIN" 2>/dev/null; then
         openstack --os-cloud devstack-admin domain delete "$UMBRA_NODE_DOMAIN"
     fi
     # First: not every database of Keystone takes it away with the role, and then nobody gets a token any more.

@@ -82,11 +82,11 @@ beforeAll(async () => {
   // Services before this one make it.
   const made = await fetch(`${authUrl}/projects`, { method: 'POST', headers: { 'x-auth-token': adminToken, 'content-type': 'application/json' }, body: JSON.stringify({ project: { name: env['SERVICE_PROJECT_NAME'], domain_id: 'default' } }) });
   projectId = ((await made.json()) as { readonly project: { readonly id: string } }).project.id; // Keystone's API
-  const { code, stderr } = await client.run(['--os-cloud', 'devstack-admin', 'role', 'add', 'admin', '--user', 'admin', '--project', projectId], env);
-  if (code !== 0) throw new Error(stderr);
+  const [[user], [role]] = await Promise.all([named('users', 'admin', '&domain_id=default'), named('roles', 'admin')]);
+  const given = await fetch(`${authUrl}/projects/${projectId}/users/${String(user?.['id'])}/roles/${String(role?.['id'])}`, { method: 'PUT', headers: { 'x-auth-token': adminToken } });
+  if (!given.ok) throw new Error(`admin got no role in ${env['SERVICE_PROJECT_NAME']}: ${given.status}`);
 });
 afterAll(async () => {
-  await plugin('unstack');
   await client[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
@@ -99,6 +99,12 @@ async function containers(): Promise<readonly string[]> {
 }
 
 test('stack makes everything once, however often, and it works; unstack and clean undo it', async () => {
+  // Also before another try, and where there is nothing to undo.
+  await using ending = new AsyncDisposableStack();
+  ending.defer(async () => {
+    await plugin('unstack');
+    await plugin('clean');
+  });
   const one = { users: 2, domains: 1, projects: 1, roles: 2, services: 1, endpoints: 1 };
   expect(await plugin('stack')).toMatch(/^services: .*\bs-proxy,s-object,s-container,s-account\b/m);
   expect(await inKeystone()).toEqual(one);
