@@ -44,6 +44,8 @@ export function shadowing(suite: ShadowSuite): void {
       `${landscape.umbra.host}/${name}`,
       ...(suite.mirrored.includes('docker.io') ? [`docker.io/library/${name}`] : []),
     ];
+    /** Where the spelling is not what matters: the whole name, and upstream's own or the shortest. */
+    const someSpellings = (name: string): string[] => (SOAK ? hubSpellings(name) : [hubSpellings(name).at(0) ?? '', hubSpellings(name).at(-1) ?? '']);
     const quaySpellings = (name: string): string[] => [
       `${landscape.umbra.host}/quay.io/${name}`,
       ...(suite.mirrored.includes('quay.io') ? [`quay.io/${name}`] : []),
@@ -92,13 +94,13 @@ export function shadowing(suite: ShadowSuite): void {
       await landscape.publish('docker.io/library/tags', '1', await makeImage({ marker: 'hub tags 1' }));
       await landscape.publish('docker.io/library/tags', '2', await makeImage({ marker: 'hub tags 2' }));
       await client.push(await makeImage({ marker: 'pushed tags 2' }), `${landscape.umbra.host}/docker.io/library/tags:2`);
-      const [one, two] = [hubSpellings('tags:1'), hubSpellings('tags:2')];
+      const [one, two] = [someSpellings('tags:1'), someSpellings('tags:2')];
       expect(await pullAll([...one, ...two])).toEqual({ ...all(one, 'hub tags 1'), ...all(two, 'pushed tags 2') });
     });
 
     test('deleting what was pushed uncovers upstream’s', async () => {
       await landscape.publish('docker.io/library/gone', '1', await makeImage({ marker: 'hub gone' }));
-      const references = hubSpellings('gone:1');
+      const references = someSpellings('gone:1');
       await client.push(await makeImage({ marker: 'pushed gone' }), `${landscape.umbra.host}/docker.io/library/gone:1`);
       expect(await pullAll(references.slice(0, 1))).toEqual(all(references.slice(0, 1), 'pushed gone'));
       await remove(`${landscape.umbra.host}/docker.io/library/gone:1`);

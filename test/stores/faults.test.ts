@@ -46,7 +46,7 @@ function stagesOf(style: StoreStyle): readonly Stage[] {
   const answers: Stage = { name: 'answers that are none', store: of(some, ANSWERS) };
   const bytes: Stage = { name: 'bytes that are lost or wrong', store: of(some, BYTES) };
   const listings: Stage = { name: 'listings of another time', store: listingFaults(style, 0.9) };
-  if (!SOAK) return [answers, bytes, listings];
+  if (!SOAK) return [answers, { name: `${bytes.name}, and ${listings.name}`, store: [...bytes.store, ...listings.store] }];
   return [
     answers, bytes, listings,
     ...Object.entries(each).map(([name, store]) => ({ name, store })),
