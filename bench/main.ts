@@ -32,9 +32,9 @@ async function main(): Promise<number> {
   const busy = isBusy(on) ? `the machine was busy (load average ${on.loadBefore.toFixed(1)}): compare by a run on an idle one` : '';
   if (busy !== '') bench.say(busy);
   const interrupt = new AbortController();
-  // A second one ends it at once; the servers die with this process.
-  process.once('SIGINT', () => interrupt.abort(new Error('interrupted')));
-  process.once('SIGTERM', () => interrupt.abort(new Error('terminated')));
+  // What runs is measured to its end; a second one ends it at once, and on the way out all that was started.
+  const stop = (signal: 'SIGINT' | 'SIGTERM', code: number) => (): void => (interrupt.signal.aborted ? process.exit(code) : interrupt.abort(new Error(signal)));
+  process.on('SIGINT', stop('SIGINT', 130)).on('SIGTERM', stop('SIGTERM', 143));
   const results: Result[] = [];
   try {
     const wanted = options.swift ? [swiftLarge, swiftSmall, swiftMemory] : [small, pull, push, cold, memory, startUp, diskTierStart, clusters];

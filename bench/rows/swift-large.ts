@@ -122,6 +122,6 @@ export const swiftLarge: Section<State> = {
   },
 };
 
-export async function openDockerRegistry(bench: Bench, swift: Swift): Promise<Server> {
-  return await startDockerRegistry(await bench.folder('docker-registry'), { storage: swift.dockerRegistryStorage() });
+export async function openDockerRegistry(bench: Bench, swift: Swift, container?: string): Promise<Server> {
+  return await startDockerRegistry(await bench.folder('docker-registry'), { storage: swift.dockerRegistryStorage(container) });
 }
