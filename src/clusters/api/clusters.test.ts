@@ -250,6 +250,16 @@ describe('a change', () => {
     expect(await shown(uuid)).toMatchObject({ status: 'UPDATE_IN_PROGRESS' });
   });
 
+  test.each([['shared', 'shared', true], ['shared', undefined, false], [undefined, undefined, true]])('upgrade from container %s to no registry, with registry_purge and container %s: purge is %s', async (before, after, purge) => {
+    const labels = (container: string | undefined): object => (container === undefined ? {} : { registry_container: container });
+    const [from, to] = [await template({ name: 'from', registry_enabled: true, labels: labels(before) }), await template({ name: 'to', labels: { ...labels(after), registry_purge: 'true' } })];
+    const uuid = await made({ cluster_template_id: from });
+    await becomes(uuid, 'CREATE_COMPLETE', { generation: 1, registry_status: 'ACTIVE' });
+    expect((await service.call(mine, 'POST', `${CLUSTERS}/${uuid}/actions/upgrade`, { json: { cluster_template: to }, version: 'latest' })).status).toBe(202);
+    const { settings } = await service.database.db.selectFrom('clusters').select('settings').where('uuid', '=', uuid).executeTakeFirstOrThrow();
+    expect(JSON.parse(settings)).toMatchObject({ purge, ...(before !== undefined && { container: before }) });
+  });
+
   test('upgrade to another registry shows the one that nodes have until there is the other', async () => {
     const uuid = await made({ cluster_template_id: 'k8s' });
     await becomes(uuid, 'CREATE_COMPLETE', { generation: 1, registry_status: 'ACTIVE' });

@@ -231,12 +231,13 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
         const settings = registrySettings(labels, config, apiServerPort(parent));
         const has = to.registry_enabled === 1;
         if (has) mustBeAllowed(settings, access);
+        // What becomes of images when the cluster goes is as the new template says, at once; but it says nothing of a container that it does not name.
+        const before = settingsOf(row);
         const isWork = has || row.registry_enabled === 1 || row.status === 'UPDATE_FAILED'; // something may be left of an attempt to do without
         return {
           template_uuid: to.uuid,
           registry_enabled: has ? 1 : 0,
-          // What becomes of images when the cluster goes is as the new template says, at once.
-          ...(has ? wanting(row, settings) : { settings: JSON.stringify({ ...settingsOf(row), purge: settings.purge }), wanted_settings: null }),
+          ...(has ? wanting(row, settings) : { settings: JSON.stringify({ ...before, purge: settings.purge && settings.container === before.container }), wanted_settings: null }),
           ...(has ? { registry_status: row.registry_status ?? 'PENDING' } : {}),
           status: isWork ? 'UPDATE_IN_PROGRESS' : 'UPDATE_COMPLETE',
           status_reason: null,

@@ -11,8 +11,8 @@ import type { Entry, Thing } from './ledger.ts';
 import type { CredentialDeps } from './make.ts';
 import { operator, permitted, type Caller, type Operator } from './operator.ts';
 
-/** What becomes of containers. `unused`: one that we made goes if nothing is in it. */
-export type ContainerFate = 'kept' | 'unused' | 'purged';
+/** What becomes of containers. `unused`: one that we made goes if nothing is in it. `purged`: these go with all that is in them, others where they are unused. */
+export type ContainerFate = 'kept' | 'unused' | { readonly purged: ReadonlySet<string> };
 
 interface Unmaking {
   readonly deps: CredentialDeps;
@@ -110,11 +110,13 @@ async function removeUser({ deps: { cloud }, signal }: Unmaking, { id, name }: O
 }
 
 async function removeContainer({ deps: { cloud, ledger }, operator: by, fate, signal }: Unmaking, entry: Entry, { projectId, name, made }: Of<'container'>): Promise<void> {
-  if (fate === 'kept' || (fate === 'unused' && !made)) return;
+  if (fate === 'kept') return;
+  const isPurged = fate !== 'unused' && fate.purged.has(name);
+  if (!isPurged && !made) return;
   // Another cluster's too.
   if ((await ledger.aboutContainer('container', projectId, name)).some(({ clusterUuid }) => clusterUuid !== entry.clusterUuid)) return;
   await by.as(`remove container ${name}`, projectId, async (place) => {
-    if (fate === 'purged') await cloud.containers.purge(place, name, signal);
+    if (isPurged) await cloud.containers.purge(place, name, signal);
     else await cloud.containers.removeEmpty(place, name, signal);
   }, signal);
 }

@@ -70,9 +70,12 @@ async function disable(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSign
 
 async function remove(deps: AdvanceDeps, cluster: ClusterRow, signal: AbortSignal): Promise<void> {
   const { rows, ledger } = deps;
-  const { uuid, settings, wanted, generation } = cluster;
-  // Of images nothing goes that whoever asked last wanted kept.
-  const fate = settings.purge && wanted.purge ? 'purged' : generation === 0 ? 'unused' : 'kept';
+  const { uuid, projectId, settings, wanted, generation, isEnabled } = cluster;
+  const hadNone = generation === 0 && isEnabled; // what it was to have was never in force
+  const { container, upstreamContainer } = nodeStorage({ uuid, project_id: projectId }, settings);
+  const purged = new Set([container, ...(upstreamContainer === undefined ? [] : [upstreamContainer])]);
+  // Of images nothing goes that whoever asked last wanted kept, nor what the cluster had before: the label was not said of that.
+  const fate = settings.purge && wanted.purge && !hadNone ? { purged } : generation === 0 ? 'unused' : 'kept';
   if (!(await tryUnmake(deps, cluster, await ledger.of(uuid), { fate, failed: 'DELETE_FAILED' }, signal))) return;
   if (await rows.remove(cluster)) deps.report({ kind: 'status', cluster: uuid, status: 'deleted', reason: undefined });
 }

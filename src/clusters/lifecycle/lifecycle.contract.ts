@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { clusterCloud, type ClusterCloud, type Tenant } from '../../../test/services/cluster-cloud.ts';
 import { SOAK } from '../../../test/support/soak.ts';
+import { ledger } from '../credentials/ledger.ts';
 import { CREDENTIAL_MODES, type CredentialMode, type RegistrySettings } from '../words.ts';
 import { service, SETTINGS, type Service } from './lifecycle.fixture.ts';
 
@@ -150,7 +151,7 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       expect(await asNode(node, 'PUT', `registry-${uuid}/x`, 'x')).toBe(403);
     });
 
-    test.runIf(isLived)('registry_write all, a quota and purge: nodes may push until it is full, and nothing is left', async () => {
+    test.runIf(isLived)('registry_write all, a quota and purge: nodes may push until it is full, and nothing is left but what the cluster had before', async () => {
       umbra.start();
       const uuid = await created({ write: 'all', quotaBytes: 1000, purge: true });
       const node = await words(uuid);
@@ -159,8 +160,13 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       const push = JSON.parse((await umbra.secrets.find(umbra.database.db, `cluster/${uuid}`, 'push-user'))?.reveal() ?? '{}') as { readonly name: string; readonly password: string };
       expect(push).toEqual({ name: 'push', password: expect.stringMatching(/^.{30,}$/) as string });
       secrets.push(push.password);
+      // As an upgrade from a template with `registry_container: team` leaves it.
+      await cloud.swift(owner, 'PUT', 'team');
+      await cloud.swift(owner, 'PUT', 'team/image', {}, 'image');
+      await ledger(umbra.database).intend(uuid, 0, { kind: 'container', projectId: owner.projectId, name: 'team', made: false });
       await deleted(uuid, await token(owner));
-      expect(await cloud.containers(owner)).toEqual([]);
+      expect(await cloud.containers(owner)).toEqual(['team']);
+      expect((await cloud.swift(owner, 'HEAD', 'team/image')).status).toBe(200);
       expect(await cloud.left([owner])).toEqual(NOTHING);
     });
 
@@ -179,6 +185,24 @@ export function lifecycleContract(engine: string, isMain: boolean, start: () => 
       await umbra.ask(two, 'DELETE_IN_PROGRESS', await token(owner));
       await umbra.until(two, 'gone');
       expect(await cloud.containers(owner)).toEqual([]);
+    });
+
+    test.runIf(SOAK)('purge is of the containers that the cluster has last: those that it had before stay', async () => {
+      umbra.start();
+      for (const name of ['team', 'team-upstream']) {
+        await cloud.swift(owner, 'PUT', name);
+        await cloud.swift(owner, 'PUT', `${name}/image`, {}, 'image');
+      }
+      const uuid = await created({ container: 'team' });
+      await umbra.ask(uuid, 'UPDATE_IN_PROGRESS', await token(owner), { wanted_settings: JSON.stringify({ ...SETTINGS, purge: true }) });
+      expect((await umbra.until(uuid, 'UPDATE_COMPLETE', 'UPDATE_FAILED'))?.status).toBe('UPDATE_COMPLETE');
+      expect((await cloud.swift(owner, 'PUT', `registry-${uuid}/image`, {}, 'image')).status).toBe(201);
+      await deleted(uuid, await token(owner));
+      expect(await cloud.containers(owner)).toEqual(['team', 'team-upstream']);
+      for (const name of ['team', 'team-upstream']) {
+        expect((await cloud.swift(owner, 'HEAD', `${name}/image`)).status).toBe(200);
+        expect(await access(name)).toEqual([null, null]);
+      }
     });
 
     describe('what cannot be is said, and nothing is left', () => {

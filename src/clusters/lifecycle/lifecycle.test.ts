@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Secret } from '../../config/config.ts';
+import { ledger } from '../credentials/ledger.ts';
 import type { CloudSettings } from '../keystone/settings.ts';
 import { clusterRows } from './cluster.ts';
 import { INTERVALS, service, type Service } from './lifecycle.fixture.ts';
@@ -71,6 +72,20 @@ test('a registry that cannot be taken away yet is tried again later, not at once
   loop.wake();
   expect(await umbra.until(uuid, 'UPDATE_COMPLETE')).toMatchObject({ generation: 0, registry_status: null, status_reason: null });
   expect(await retry()).toBeUndefined();
+});
+
+test.each([
+  ['that the cluster had before its last upgrade', 1, { purge: true }],
+  ['of a cluster that never got a registry', 0, { purge: true, container: 'team' }],
+] as const)('purge touches no container %s', async (_, generation, settings) => {
+  const { database, secrets } = umbra;
+  const uuid = await umbra.create(OWNER, 'token', settings);
+  await secrets.remove(database.db, { owner: `cluster/${uuid}` });
+  for (const name of ['team', 'team-upstream']) await ledger(database).intend(uuid, 0, { kind: 'container', projectId: OWNER.projectId, name, made: false });
+  await database.db.updateTable('clusters').set({ generation, status: 'DELETE_IN_PROGRESS' }).where('uuid', '=', uuid).execute();
+  umbra.start();
+  // Whatever touched one would have asked Keystone, which does not answer.
+  expect(await umbra.until(uuid, 'gone', 'DELETE_FAILED')).toBeUndefined();
 });
 
 test('one cluster whose secret does not open keeps no other from being looked after', async () => {
