@@ -38,6 +38,8 @@ export interface BootstrapRequest {
     /** Of Umbra. */
     readonly version: string;
   };
+  /** Who the node is, or would be: whoever asks again, since an answer was lost or a token is another, stays the same node. */
+  readonly self?: { readonly id: string; readonly key: string } | undefined;
 }
 
 /** Who a node is to the object store: the words of `storage.auth`, as text. */
@@ -107,6 +109,7 @@ const VERSION_WORDS = 'The version of Umbra on the node.';
 const nodeCredential = said(credential, 'Who nodes of the cluster are to the object store: the words of `storage.auth`, all of them text.');
 const pushUserOfNode = said(pushUser, 'With `registry_write: all`: the `name` and `password` of who may push on every node.');
 const comeAgain = said(renewSeconds, 'After how many seconds the node is to come again, at most a day.');
+const nodeSelf = v.object({ id: said(spelled(UUID, 'a UUID'), 'The id of the node.'), key: said(spelled(KEY, 'the key of a node'), 'What the node shows when it comes again; the service keeps its hash alone.') }, 'expected a map');
 const bootstrapRequest = v.object({
   token: said(spelled(TOKEN, 'a bootstrap token'), 'The one-time token, out of the artifacts.'),
   node: v.object({
@@ -115,9 +118,10 @@ const bootstrapRequest = v.object({
     arch: said(spelled(/^[a-z0-9_-]{1,32}$/, 'an architecture'), 'As Debian spells it: `amd64`, `arm64`.'),
     version: said(line(64), VERSION_WORDS),
   }, 'expected a map'),
+  self: said(v.optional(nodeSelf), 'The `id` (a UUID) and `key` that the node has, or has chosen: one that asks again is the same node, and spends no use of the token. Not given: the service chooses.'),
 }, 'expected a map');
 const bootstrapAnswer = v.object({
-  node: v.object({ id: said(spelled(UUID, 'a UUID'), 'The id of the node.'), key: said(spelled(KEY, 'the key of a node'), 'What the node shows when it comes again; the service keeps its hash alone.') }, 'expected a map'),
+  node: nodeSelf,
   renewSeconds: comeAgain,
   generation: said(generation, 'Of the credential; each rotation adds one.'),
   credential: nodeCredential,

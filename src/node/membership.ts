@@ -2,9 +2,9 @@
  * A node's place in its cluster: how it comes to its credential on the first start, and how it keeps it. A service that is
  * away never stops a node that has its credential; nor does one that knows the node no more.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { isBootstrapToken, MAX_ERROR_LENGTH, type BootstrapAnswer, type NodeRole, type RenewRequest } from '../bootstrap-wire.ts';
+import { isBootstrapToken, KEY_PREFIX, MAX_ERROR_LENGTH, type BootstrapAnswer, type NodeRole, type RenewRequest } from '../bootstrap-wire.ts';
 import { pause, type Timers } from '../workers/timers.ts';
 import { ServiceError, type ClustersService } from './service.ts';
 import type { NodeIdentity, NodeState } from './state.ts';
@@ -59,8 +59,11 @@ export async function join(deps: MembershipDeps, signal: AbortSignal): Promise<v
       const identity = await state.identity();
       const { hash } = await tokenIn(deps.tokenFile).catch(() => ({ hash: undefined }));
       // A node that lost its credential alone needs no token.
-      if (identity !== undefined && (hash === undefined || hash === identity.tokenHash) && (await renewOnce(deps, { ...identity, generation: 0 }, undefined, signal).then(() => true, asAbsent))) return;
-      await exchange(deps, signal);
+      if (isJoined(identity) && (hash === undefined || hash === identity.tokenHash) && (await renewOnce(deps, { ...identity, generation: 0 }, undefined, signal).then(() => true, asAbsent))) return;
+      await exchange(deps, signal).catch(async (error: unknown) => {
+        // What it is known by is worth more than a token.
+        if (!isRefusal(error) || !isJoined(identity) || !(await renewOnce(deps, { ...identity, generation: 0 }, undefined, signal).then(() => true, asAbsent))) throw error;
+      });
       return;
     } catch (error) {
       if (!(error instanceof ServiceError) || error.failure !== 'away') throw inWords(error, deps);
@@ -77,6 +80,8 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
   let trouble: string | undefined;
   /** What the store failed with, until the service has heard of it. */
   let untold: string | undefined;
+  /** Of a token that is no good, for a node that has a key. */
+  let refusedHash: string | undefined;
   let waitMs = TELL_MS * random();
   let fastMs = FIRST_WAIT_MS;
   for (;;) {
@@ -87,11 +92,21 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
       const identity = await state.identity();
       regularMs = (identity?.renewSeconds ?? 0) * 1000 || LONGEST_WAIT_MS;
       const { hash } = await tokenIn(deps.tokenFile).catch(() => ({ hash: undefined }));
-      const isNew = identity === undefined || (hash !== undefined && hash !== identity.tokenHash);
+      const isNew = !isJoined(identity) || (hash !== undefined && hash !== identity.tokenHash && hash !== refusedHash);
       const condition = await deps.condition();
       untold = condition.error ?? untold;
-      const { taken, renewSeconds } = isNew ? await exchange(deps, signal).then((answer) => ({ taken: true, ...answer })) : await renewOnce(deps, identity, { ...condition, error: untold }, signal);
-      if (!isNew) untold = undefined;
+      const renewed = async (): Promise<{ readonly taken: boolean; readonly renewSeconds: number }> => {
+        if (!isJoined(identity)) throw new Error('this node is not known to its cluster service');
+        const answer = await renewOnce(deps, identity, { ...condition, error: untold }, signal);
+        untold = undefined;
+        return answer;
+      };
+      const { taken, renewSeconds } = !isNew ? await renewed() : await exchange(deps, signal).then((answer) => ({ taken: true, renewSeconds: answer.renewSeconds }), async (error: unknown) => {
+        if (!isRefusal(error) || !isJoined(identity)) throw error;
+        log.warn({ service: url, error: error.message }, `the bootstrap token in ${deps.tokenFile} is no good, and not needed: this node goes on by its key`);
+        refusedHash = hash;
+        return await renewed();
+      });
       if (trouble !== undefined) log.info({ service: url }, 'the cluster service answers again');
       trouble = undefined;
       fastMs = FIRST_WAIT_MS;
@@ -113,10 +128,13 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
   }
 }
 
-/** With the token of the file. */
+/** With the token of the file. Who it asks as stands on the disk before: an answer that is lost costs no second use of the token. */
 async function exchange({ service, state, tokenFile, node, log, url }: MembershipDeps, signal: AbortSignal): Promise<BootstrapAnswer> {
   const { token, hash } = await tokenIn(tokenFile);
-  const answer = await service.exchange({ token, node }, signal);
+  const before = await state.identity();
+  const self = before ?? { id: randomUUID(), key: newKey(), renewSeconds: 0, generation: 0, tokenHash: NO_TOKEN };
+  if (before === undefined) await state.putIdentity(self);
+  const answer = await service.exchange({ token, node, self: { id: self.id, key: self.key } }, signal);
   const { node: { id, key }, renewSeconds, generation, credential, pushUser } = answer;
   // First who we are: with that the credential can be had again.
   await state.putIdentity({ id, key, renewSeconds, generation, tokenHash: hash });
@@ -140,6 +158,21 @@ async function renewOnce({ service, state, node, log, url }: MembershipDeps, ide
   return { taken: true, renewSeconds };
 }
 
+/** Of who has not joined yet. */
+const NO_TOKEN = '';
+
+function newKey(): string {
+  return KEY_PREFIX + randomBytes(32).toString('base64url');
+}
+
+function isJoined(identity: NodeIdentity | undefined): identity is NodeIdentity {
+  return identity !== undefined && identity.tokenHash !== NO_TOKEN;
+}
+
+function isRefusal(error: unknown): error is ServiceError {
+  return error instanceof ServiceError && (error.failure === 'refused' || error.failure === 'gone');
+}
+
 async function tokenIn(path: string): Promise<{ readonly token: string; readonly hash: string }> {
   const token = (await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new Error(`the bootstrap token cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
@@ -150,7 +183,7 @@ async function tokenIn(path: string): Promise<{ readonly token: string; readonly
 
 /** Whether a key is no use any more, so that a token is needed. */
 function asAbsent(error: unknown): false {
-  if (error instanceof ServiceError && (error.failure === 'refused' || error.failure === 'gone')) return false;
+  if (isRefusal(error)) return false;
   throw error;
 }
 

@@ -67,14 +67,33 @@ describe('the first start', () => {
   test('exchanges the token for a key and a credential, for nobody else to read', async () => {
     service.pushUser = { name: 'push', password: 'er' };
     await start();
-    expect(service.exchanges).toEqual([{ token: TOKEN, node: { name: 'node-1', role: 'worker', arch: expect.stringMatching(/^(amd64|arm64)$/) as string, version: '1.2.3' } }]);
+    expect(service.exchanges).toEqual([{ token: TOKEN, node: { name: 'node-1', role: 'worker', arch: expect.stringMatching(/^(amd64|arm64)$/) as string, version: '1.2.3' }, self: { id: expect.any(String) as string, key: expect.stringMatching(/^umbra-node-[\w-]{43}$/) as string } }]);
     expect(await credential()).toEqual({ url: 'https://keystone.example.org/v3', username: 'node', password: 'password-1' });
     expect(await file('users.htpasswd')).toBe('push:$2b$10$er\n');
     for (const name of await readdir(join(folder, 'state'))) expect((await stat(join(folder, 'state', name))).mode & 0o077).toBe(0);
     expect((await readdir(join(folder, 'state'))).toSorted()).toEqual(['credential.json', 'node.json', 'push-user.json', 'users.htpasswd']);
     expect(JSON.parse(await file('push-user.json'))).toEqual({ name: 'push', password: 'er' });
     expect((await stat(join(folder, 'state'))).mode & 0o077).toBe(0);
-    for (const secret of [TOKEN, KEY, 'password-1']) expect(JSON.stringify(lines)).not.toContain(secret);
+    for (const secret of [TOKEN, KEY, service.exchanges[0]?.self?.key ?? KEY, 'password-1']) expect(JSON.stringify(lines)).not.toContain(secret);
+  });
+
+  test('is the same node when it asks again, since an answer was lost or it was killed', async () => {
+    service.next.push({ status: 503 }, { status: 503 });
+    const first = start();
+    await pass();
+    await expect.poll(() => service.exchanges).toHaveLength(2);
+    first.catch(() => undefined);
+    [waits, waited] = [[], Promise.withResolvers()];
+    await start();
+    const selves = service.exchanges.map(({ self }) => self);
+    expect(selves).toEqual([selves[0], selves[0], selves[0]]);
+  });
+
+  test('keeps nothing of a credential that it does not know', async () => {
+    const later = { url: 'https://keystone.example.org/v3', username: 'node', password: 'password-1', project: 'p', systemScope: 'all' };
+    service.next.push({ status: 200, body: { node: { id: ID, key: KEY }, renewSeconds: 60, generation: 1, credential: later } });
+    await start();
+    expect(Object.keys((await credential()) as object)).toEqual(['url', 'username', 'password', 'project']);
   });
 
   test('waits for a service that is away, and says what it waits for', async () => {
@@ -203,6 +222,30 @@ describe('a node that has its credential', () => {
     await pass();
     expect(service.exchanges.map(({ token }) => token)).toEqual([TOKEN, other]);
     expect(await credential()).toMatchObject({ password: 'password-5' });
+  });
+
+  test.each([401, 410])('goes on by its key where another token is answered %i', async (status) => {
+    await start();
+    await pass();
+    await expect.poll(() => service.renewals).toHaveLength(1);
+    await writeFile(join(folder, 'token'), `umbra-token-${'o'.repeat(43)}`);
+    service.next.push({ status });
+    service.generation = 2;
+    await pass();
+    await expect.poll(() => service.renewals).toHaveLength(2);
+    expect(lines).toContainEqual(expect.objectContaining({ level: 'warn', message: expect.stringContaining('goes on by its key') as string }));
+    await pass();
+    await expect.poll(() => service.renewals).toHaveLength(3);
+    expect([service.exchanges.length, gone, await credential()]).toEqual([2, [], expect.objectContaining({ password: 'password-2' })]);
+  });
+
+  test('has its credential back by its key where the token is refused, too', async () => {
+    await (await start()).close();
+    await rm(join(folder, 'state', 'credential.json'));
+    await writeFile(join(folder, 'token'), `umbra-token-${'o'.repeat(43)}`);
+    service.next.push({ status: 401 });
+    await start();
+    expect(await credential()).toMatchObject({ password: 'password-1' });
   });
 
   test('replaces what is broken of who it is', async () => {

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseCredential, type Credential, type PushUser } from '../bootstrap-wire.ts';
+import { AUTH_WORDS } from '../openstack/auth-words.ts';
 
 export interface NodeIdentity {
   readonly id: string;
@@ -14,7 +15,7 @@ export interface NodeIdentity {
   readonly renewSeconds: number;
   /** Of the credential beside it. */
   readonly generation: number;
-  /** SHA-256 in hex of the token that was exchanged for this: another one means another cluster, or a new beginning. */
+  /** SHA-256 in hex of the token that was exchanged for this: another one means another cluster, or a new beginning. '': none yet, and so nobody knows of it. */
   readonly tokenHash: string;
 }
 
@@ -65,9 +66,14 @@ export function nodeState(folder: string, { hashPassword }: NodeStateDeps): Node
       if (pushUser === undefined) await rm(pushUserFile, { force: true });
       else await replace(pushUserFile, json(pushUser));
       // The last: where it is, the node has what it needs.
-      await replace(credentialFile, json(credential));
+      await replace(credentialFile, json(known(credential)));
     },
   };
+}
+
+/** What a service of a later version says besides is nothing that this one could log in by, and whoever reads the file would refuse it. */
+function known(credential: Credential): Credential {
+  return Object.fromEntries(Object.entries(credential).filter(([word]) => (AUTH_WORDS as readonly string[]).includes(word)));
 }
 
 function json(value: object): string {

@@ -1,5 +1,5 @@
 /** What holds over either engine, with two instances over one database. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Secret } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
@@ -62,6 +62,27 @@ export function bootstrapContract(engine: string, start: () => Promise<{ readonl
       expect(await a.nodesOf(CLUSTER)).toEqual([{ id: answer.node.id, name: 'node-1', role: 'master', arch: 'amd64', version: '1.0.0', generation: 1, lastError: null, disk: null, joinedMs: expect.any(Number), seenMs: expect.any(Number) }]);
       expect(await a.nodesOf(OTHER)).toEqual([]);
       await expect(a.exchange({ token, node: NODE })).rejects.toEqual(refused(401));
+    });
+
+    test('whoever asks again is the same node, and spends no use; nobody else is', async () => {
+      const self = (): { id: string; key: string } => ({ id: randomUUID(), key: `umbra-node-${randomBytes(32).toString('base64url')}` });
+      const [one, two] = [self(), self()];
+      const [token, next] = [await tokenFor(1), await tokenFor(1)];
+      const join = async (by: string, as: { id: string; key: string }): Promise<{ id: string; key: string }> => (await b.exchange({ token: by, node: NODE, self: as })).node;
+      expect(await join(token, one)).toEqual(one);
+      // An answer that was lost; then a token that somebody else has used, or that is not good any more.
+      expect(await join(token, one)).toEqual(one);
+      expect(await join(next, one)).toEqual(one);
+      await expect(join(token, two)).rejects.toEqual(refused(401));
+      expect(await join(next, { ...one, key: two.key })).not.toMatchObject({ id: one.id });
+      expect(await join(next, one)).toEqual(one);
+      expect(await join(`umbra-token-${'x'.repeat(43)}`, one)).toEqual(one);
+      expect(await a.nodesOf(CLUSTER)).toHaveLength(2);
+      await cluster('CREATE_COMPLETE', 1, OTHER);
+      const moved = await join(await tokenFor(1, OTHER), one);
+      expect([moved.id === one.id, (await a.nodesOf(OTHER)).map(({ id }) => id)]).toEqual([false, [moved.id]]);
+      const [left, right] = await Promise.all([a, b].map(async (each) => await each.exchange({ token: await tokenFor(1), node: NODE, self: two })));
+      expect(new Set([left?.node.id, right?.node.id]).has(two.id)).toBe(true);
     });
 
     test('of 1000 exchanges at once over two instances, as many as the token has uses come through', async () => {

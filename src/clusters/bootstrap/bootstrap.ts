@@ -98,23 +98,39 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
   }));
 
   /** Refuses, and finds what is sealed unfit, before it writes: the others of the transaction are committed. @param known of clusters in this transaction */
-  async function join({ hash, name, arch, version }: Joining, writer: Writer, known: Map<string, Awaited<ReturnType<typeof current>>>): Promise<BootstrapAnswer> {
-    const token = await writer.selectFrom('bootstrap_tokens').select(['cluster_uuid', 'role']).where('hash', '=', hash).where('uses_left', '>', 0).where('expires_ms', '>', nowMs).executeTakeFirst();
-    if (token === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
-    const { cluster_uuid, role } = token;
-    const now = known.get(cluster_uuid) ?? (await current(writer, cluster_uuid, undefined));
-    known.set(cluster_uuid, now);
-    // Another instance may have had the last use meanwhile.
-    const { numUpdatedRows } = await writer.updateTable('bootstrap_tokens').set((row) => ({ uses_left: row('uses_left', '-', 1) })).where('hash', '=', hash).where('uses_left', '>', 0).executeTakeFirst();
-    if (numUpdatedRows === 0n) throw new BootstrapRefusal(401, NO_TOKEN);
-    const key = newKey(randomBytes).reveal();
-    const id = randomUUID();
+  async function join({ hash, name, arch, version, self }: Joining, writer: Writer, known: Map<string, Awaited<ReturnType<typeof current>>>): Promise<BootstrapAnswer> {
+    const there = self && (await writer.selectFrom('nodes').select(['key_hash', 'cluster_uuid']).where('id', '=', self.id).executeTakeFirst());
+    const isSame = self !== undefined && there !== undefined && isHashOf(there.key_hash, self.key);
+    const token = await writer.selectFrom('bootstrap_tokens').select(['cluster_uuid', 'role']).where('hash', '=', hash)
+      // One that is known by its key has no need of a use.
+      .$if(!isSame, (query) => query.where('uses_left', '>', 0).where('expires_ms', '>', nowMs))
+      .executeTakeFirst();
+    const stays = isSame && (token === undefined || token.cluster_uuid === there.cluster_uuid);
+    if (token === undefined && !stays) throw new BootstrapRefusal(401, NO_TOKEN);
+    const clusterUuid = stays ? there.cluster_uuid : (token?.cluster_uuid ?? '');
+    const now = known.get(clusterUuid) ?? (await current(writer, clusterUuid, undefined));
+    known.set(clusterUuid, now);
     const { generation, handout } = now;
-    await writer.insertInto('nodes').values({
-      id, name, arch, version, generation, cluster_uuid, role,
-      key_hash: hashOf(key), token_hash: hash, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
-    }).execute();
-    return { node: { id, key }, renewSeconds, generation, ...(handout as Handout) }; // there always is one for who has none
+    const answer = (node: BootstrapAnswer['node']): BootstrapAnswer => ({ node, renewSeconds, generation, ...(handout as Handout) }); // there always is one for who has none
+    if (stays) {
+      await writer.updateTable('nodes').set({ name, arch, version, generation, seen_ms: nowMs, ...(token && { token_hash: hash }) }).where('id', '=', self.id).execute();
+      return answer(self);
+    }
+    // Another instance may have had the last use meanwhile.
+    const { numUpdatedRows } = await writer.updateTable('bootstrap_tokens').set((row) => ({ uses_left: row('uses_left', '-', 1) })).where('hash', '=', hash).where('uses_left', '>', 0).where('expires_ms', '>', nowMs).executeTakeFirst();
+    if (numUpdatedRows === 0n || token === undefined) throw new BootstrapRefusal(401, NO_TOKEN);
+    const insert = async ({ id, key }: BootstrapAnswer['node']): Promise<boolean> => {
+      const { numInsertedOrUpdatedRows } = await writer.insertInto('nodes').values({
+        id, name, arch, version, generation, cluster_uuid: clusterUuid, role: token.role,
+        key_hash: hashOf(key), token_hash: hash, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: nowMs, seen_ms: nowMs,
+      }).onConflict((conflict) => conflict.column('id').doNothing()).executeTakeFirst();
+      return numInsertedOrUpdatedRows === 1n;
+    };
+    // A node of another cluster is another node here; and one may ask at two instances at once.
+    if (self !== undefined && there === undefined && (await insert(self))) return answer(self);
+    const node = { id: randomUUID(), key: newKey(randomBytes).reveal() };
+    await insert(node);
+    return answer(node);
   }
 
   return {
@@ -128,9 +144,9 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
       return { token, expiresMs };
     },
 
-    async exchange({ token, node: { name, arch, version } }) {
+    async exchange({ token, node: { name, arch, version }, self }) {
       if (!isBootstrapToken(token)) throw new BootstrapRefusal(401, NO_TOKEN);
-      return await exchanges.add({ hash: hashOf(token), name, arch, version });
+      return await exchanges.add({ hash: hashOf(token), name, arch, version, self });
     },
 
     async renew(nodeId, key, { version, lastError, disk, generation: has }) {
@@ -175,6 +191,7 @@ interface Joining {
   readonly name: string;
   readonly arch: string;
   readonly version: string;
+  readonly self: BootstrapRequest['self'];
 }
 
 /** What is wrong with one cluster or node keeps no other out. Anything else, such as the database, fails the whole transaction. */

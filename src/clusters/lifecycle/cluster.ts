@@ -139,7 +139,11 @@ export function clusterRows(database: ClusterDatabase, secrets: SealedSecrets): 
       });
     },
     async allNodesHave(uuid, generation) {
-      return (await db.selectFrom('nodes').select('id').where('cluster_uuid', '=', uuid).where('generation', '<', generation).limit(1).executeTakeFirst()) === undefined;
+      const behind = db.selectFrom('nodes').select('id').where('cluster_uuid', '=', uuid).where('generation', '<', generation)
+        // One whose machine joined anew, since its disk was lost, is nobody any more.
+        .where((node) => node.not(node.exists(node.selectFrom('nodes as later').select('later.id')
+          .whereRef('later.cluster_uuid', '=', 'nodes.cluster_uuid').whereRef('later.name', '=', 'nodes.name').whereRef('later.role', '=', 'nodes.role').whereRef('later.joined_ms', '>', 'nodes.seen_ms'))));
+      return (await behind.limit(1).executeTakeFirst()) === undefined;
     },
     async dropCallerToken({ uuid, status }) {
       await db.transaction().execute(async (transaction) => {
