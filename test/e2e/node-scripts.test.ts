@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve as resolvePath } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -160,10 +160,17 @@ test('a tar is unpacked, and its script run', () => {
 
 describe('a node with systemd', () => {
   const FOLDERS = ['etc', 'opt', 'run', 'var/lib', 'var/cache'];
+  const ENABLED = ['daemon-reload', 'enable --quiet umbra-install.service umbra.service'];
   let active: readonly string[] = [];
 
   /** As root of the node, whose folders are seen in the place of this machine's. @returns what systemctl was told to do */
   function onNode(...words: readonly string[]): readonly string[] {
+    const { status, stderr, told } = tried(...words);
+    expect([status, stderr]).toEqual([0, expect.anything()]);
+    return told;
+  }
+
+  function tried(...words: readonly string[]): { readonly status: number | null; readonly stderr: string; readonly told: readonly string[] } {
     const [log, bin] = [join(folder, 'systemctl.log'), join(folder, 'bin')];
     writeFileSync(log, '');
     mkdirSync(bin, { recursive: true });
@@ -171,8 +178,7 @@ describe('a node with systemd', () => {
     for (const each of [...FOLDERS, 'run/systemd/system']) mkdirSync(join(folder, 'root', each), { recursive: true });
     const mounts = FOLDERS.map((each) => `mount --bind '${join(folder, 'root', each)}' '/${each}'`).join(' && ');
     const { status, stderr } = spawnSync('unshare', ['--mount', 'sh', '-c', `${mounts} && exec "$@"`, 'sh', 'sh', ...words], { cwd: folder, encoding: 'utf8', env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` } });
-    expect([status, stderr]).toEqual([0, expect.anything()]);
-    return readFileSync(log, 'utf8').split('\n').filter((line) => line !== '');
+    return { status, stderr, told: readFileSync(log, 'utf8').split('\n').filter((line) => line !== '') };
   }
 
   function onNodeAs(node: NodeModel, format: FormatName): readonly string[] {
@@ -187,11 +193,37 @@ describe('a node with systemd', () => {
   });
 
   test('starts its registry, and restarts containerd where its configuration changed, once', () => {
-    expect(onNodeAs(model(), 'shell')).toEqual(['restart containerd', 'daemon-reload', 'enable --quiet umbra-install.service umbra.service', 'restart umbra.service']);
+    expect(onNodeAs(model(), 'shell')).toEqual([...ENABLED, 'restart containerd', 'restart umbra.service']);
     active = ['containerd', 'umbra.service'];
     expect(onNodeAs(model(), 'shell')).toEqual([]);
     // What containerd reads at each pull takes no restart of it; what the registry reads does.
     expect(onNodeAs(model({ upstreams: ['docker.io', 'quay.io', 'ghcr.io'] }), 'shell')).not.toContain('restart containerd');
+  });
+
+  test('goes on trying where its program cannot be fetched at first', () => {
+    const node = model();
+    const script = join(folder, 'script');
+    writeFileSync(script, render(node, 'shell').body);
+    renameSync(join(folder, 'umbra-0.1.0.tar.gz'), join(folder, 'away'));
+    const { status, stderr, told } = tried(script);
+    expect(told).toEqual([...ENABLED, '--no-block start umbra-install.service']);
+    expect([status === 0, stderr]).toEqual([false, expect.stringMatching(/umbra-install\.service goes on trying/)]);
+    // As its unit does, again and again, whatever came of it.
+    expect(tried(INSTALL_SCRIPT, 'boot')).toMatchObject({ status, told: [] });
+    renameSync(join(folder, 'away'), join(folder, 'umbra-0.1.0.tar.gz'));
+    expect(onNode(INSTALL_SCRIPT, 'boot')).toEqual(['--no-block restart containerd', '--no-block start umbra.service']);
+    expect(Object.keys(files()).filter((path) => path.startsWith('/opt/'))).toEqual(['/opt/umbra/0.1.0/bin/umbra']);
+    expect(read('/etc/systemd/system/umbra-install.service')).toMatch(/^StartLimitIntervalSec=0$[^]*^Restart=on-failure$/m);
+  });
+
+  test('keeps the registry that it has where an upgrade cannot be fetched', () => {
+    onNodeAs(model(), 'shell');
+    active = ['containerd', 'umbra.service', 'umbra-install.service'];
+    const script = join(folder, 'script');
+    writeFileSync(script, render(model({}, { version: '0.2.0', inside: '' }), 'upgrade').body);
+    rmSync(join(folder, 'umbra-0.2.0.tar.gz'));
+    const { status, stderr, told } = tried(script);
+    expect([status === 0, told, stderr]).toEqual([false, [], expect.stringMatching(/stays as it was, until this is run again/)]);
   });
 
   test('waits at boot for nobody who waits for it', () => {

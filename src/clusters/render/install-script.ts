@@ -40,7 +40,7 @@ function text(model: NodeModel, files: readonly NodeFile[]): string {
   const ca = login.kind === 'bootstrap' && login.ca !== undefined ? CLUSTERS_CA_FILE : undefined;
   return `#!/bin/sh
 # Fetches Umbra ${program.version} if it is not there, and tells this node's container runtimes of it.
-#   install         and have systemd run it
+#   install         and have systemd run it; go on trying, where it cannot be fetched now
 #   install boot    as ${INSTALL_SERVICE} does, which must not wait for the services that wait for it
 #   install wait    until it serves
 # UMBRA_ROOT: the folder that holds the node's files, such as that of an image; none: /.
@@ -53,15 +53,26 @@ umbra=$folder/bin/umbra
 
 say() { echo "umbra: $*" >&2; }
 
+has() { command -v "$1" >/dev/null; }
+
 # get URL FILE OPTION...
 get() {
   from=$1 to=$2
   shift 2
-  if command -v curl >/dev/null; then curl -fsSL "$@" -o "$to" "$from"; return; fi
-  command -v wget >/dev/null || { say 'neither curl nor wget is here'; return 1; }
-  [ "\${1-}" != --cacert ] || set -- "--ca-certificate=$2"
-  case \${1-} in --ca-certificate=*) ;; *) set -- ;; esac
+  if has curl; then curl -fsSL "$@" -o "$to" "$from"; return; fi
+  has wget || { say 'neither curl nor wget is here'; return 1; }
   wget -q "$@" -O "$to" "$from"
+}
+
+# get_patiently URL FILE [CA]: also from who is just being restarted. Two of them end before the unit's TimeoutStartSec=.
+get_patiently() {
+  if has curl; then
+    get "$1" "$2" \${3:+--cacert "$3"} --connect-timeout 10 --max-time 300 --retry 5 --retry-connrefused --retry-max-time 120
+  elif wget --version >/dev/null 2>&1; then
+    get "$1" "$2" \${3:+"--ca-certificate=$3"} --timeout=20 --tries=6 --waitretry=10 --retry-connrefused --retry-on-http-error=429,500,502,503,504
+  else
+    get "$1" "$2" # BusyBox's wget has no such options.
+  fi
 }
 
 fetch() {
@@ -69,10 +80,13 @@ fetch() {
   case $(uname -m) in
 ${tarballs.join('')}    *) say "there is no program for $(uname -m)"; return 1 ;;
   esac
+  # First of all: who starts this once, at the first boot, does not do so again.
+  [ "$mode" = boot ] || active ${SERVICE} || enable
+  new=
+  trap unfetched EXIT
   mkdir -p "$root/opt/umbra"
   new=$(mktemp -d "$root/opt/umbra/.new.XXXXXX")
-  trap 'rm -rf "$new"' EXIT
-  ${ca === undefined ? '' : `get "$url" "$new/tarball" --cacert "$root${ca}" || `}get "$url" "$new/tarball" --retry 5
+  ${ca === undefined ? '' : `get_patiently "$url" "$new/tarball" "$root${ca}" || `}get_patiently "$url" "$new/tarball"
   if [ "$(sha256sum <"$new/tarball" | cut -d ' ' -f 1)" != "$sha256" ]; then say "$url is not what it should be: its SHA-256 is another"; return 1; fi
   mkdir "$new/program"
   tar -xzf "$new/tarball" -C "$new/program" --no-same-owner
@@ -88,6 +102,19 @@ ${tarballs.join('')}    *) say "there is no program for $(uname -m)"; return 1 ;
   trap - EXIT
 }
 
+# The program is not there: the unit goes on trying. Where there is a registry already, that stays as it is.
+unfetched() {
+  status=$?
+  [ -z "$new" ] || rm -rf "$new"
+  [ "$mode" = now ] && systemd || exit $status
+  if active ${SERVICE} || active ${INSTALL_SERVICE}; then
+    say "could not fetch ${program.version}; this node's registry stays as it was, until this is run again"
+  elif systemctl --no-block start ${INSTALL_SERVICE}; then
+    say "this node has no registry yet; ${INSTALL_SERVICE} goes on trying to fetch it: journalctl -u ${INSTALL_SERVICE}"
+  fi
+  exit $status
+}
+
 # tell CLIENTS OPTION...
 tell() {
   clients=$1
@@ -101,6 +128,13 @@ prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
 
 ${FORGET}systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 active() { systemd && systemctl is-active --quiet "$1"; }
+enabled=0
+enable() {
+  systemd && [ $enabled = 0 ] || return 0
+  systemctl daemon-reload
+  systemctl enable --quiet ${INSTALL_SERVICE} ${SERVICE}
+  enabled=1
+}
 # Who waits for ${INSTALL_SERVICE} cannot be waited for by it.
 control() { if [ "$mode" = boot ]; then systemctl --no-block "$@"; else systemctl "$@"; fi; }
 
@@ -116,8 +150,7 @@ run() {
   if [ "$mode" = boot ]; then control start ${SERVICE}; return; fi
   prints "$@" >${CONFIG_FOLDER}/.new
   if active ${SERVICE} && cmp -s ${CONFIG_FOLDER}/.new ${CONFIG_FOLDER}/.running; then rm ${CONFIG_FOLDER}/.new; return; fi
-  systemctl daemon-reload
-  systemctl enable --quiet ${INSTALL_SERVICE} ${SERVICE}
+  enable
   systemctl restart ${SERVICE}
   mv ${CONFIG_FOLDER}/.new ${CONFIG_FOLDER}/.running
   for other in /opt/umbra/*; do [ "$other" = "$folder" ] || rm -rf "$other"; done

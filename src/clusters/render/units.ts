@@ -83,13 +83,14 @@ Description=Fetch Umbra, and tell this node's container runtimes of it
 Wants=network-online.target
 After=network-online.target
 ${BEFORE}
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh ${INSTALL_SCRIPT} boot
 Restart=on-failure
-RestartSec=5
+RestartSec=15
 TimeoutStartSec=900
 ${environment(proxies)}
 [Install]
