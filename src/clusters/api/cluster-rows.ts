@@ -83,6 +83,12 @@ export function labelDiff(parent: Labels, own: Labels): LabelDiff {
   };
 }
 
+/** Those that it was made with and its template does not have so. As in Magnum, an upgrade takes none of them away. */
+export function ownLabels(row: ClusterRow): Labels {
+  const { values: { labels }, diff: { labels_added: added, labels_overridden: overridden } } = bodyOf(row);
+  return Object.fromEntries(Object.entries((labels ?? {}) as Labels /* the field's type reads labels */).filter(([name]) => Object.hasOwn(added, name) || Object.hasOwn(overridden, name)));
+}
+
 /** Magnum's fields of a cluster that has no machines known here. */
 const NOTHING_KNOWN = { stack_id: null, api_address: null, coe_version: null, container_version: null, health_status: null, health_status_reason: {}, node_addresses: [], master_addresses: [], faults: {} } as const;
 

@@ -250,6 +250,51 @@ describe('a change', () => {
     expect(await shown(uuid)).toMatchObject({ status: 'UPDATE_IN_PROGRESS' });
   });
 
+  describe('upgrade keeps the labels of the cluster itself', () => {
+    const upgrade = async (uuid: string, to: string): Promise<Reply> => await service.call(mine, 'POST', `${CLUSTERS}/${uuid}/actions/upgrade`, { json: { cluster_template: to }, version: 'latest' });
+    const ready = async (labels: object): Promise<string> => {
+      const uuid = await made({ cluster_template_id: 'k8s', labels, merge_labels: true });
+      await becomes(uuid, 'CREATE_COMPLETE', { generation: 1, registry_status: 'ACTIVE' });
+      return uuid;
+    };
+    const settings = async (uuid: string): Promise<object> => {
+      const row = await service.database.db.selectFrom('clusters').select(['settings', 'wanted_settings']).where('uuid', '=', uuid).executeTakeFirstOrThrow();
+      return JSON.parse(row.wanted_settings ?? row.settings) as object;
+    };
+
+    test("over the new template's, and says which they are", async () => {
+      const own = { registry_container: 'shared', registry_quota: '1KiB', registry_port: '5002' };
+      const uuid = await ready(own);
+      const next = await template({ name: 'next', registry_enabled: true, labels: { registry_port: '5003', registry_policy: 'local', kube_tag: 'v2' } });
+      for (const to of [next, next, await template({ name: 'off', labels: { registry_port: '5003', kube_tag: 'v2', registry_policy: 'local' } }), next]) {
+        expect((await upgrade(uuid, to)).status).toBe(202);
+        expect(await settings(uuid)).toMatchObject({ container: 'shared' });
+        expect(await shown(uuid)).toMatchObject({
+          labels: { ...own, registry_policy: 'local', kube_tag: 'v2' },
+          labels_added: { registry_container: 'shared', registry_quota: '1KiB' }, labels_overridden: { registry_port: '5003' }, labels_skipped: {},
+        });
+        await becomes(uuid, 'UPDATE_COMPLETE');
+      }
+      expect(await settings(uuid)).toMatchObject({ container: 'shared', quotaBytes: 1024, port: 5002, policy: 'local', write: 'cache' });
+    });
+
+    test('also where the new template has no registry: images stay or go as they say', async () => {
+      const uuid = await ready({ registry_container: 'shared', registry_purge: 'true' });
+      expect((await upgrade(uuid, 'plain')).status).toBe(202);
+      expect(await settings(uuid)).toMatchObject({ container: 'shared', purge: true });
+    });
+
+    test.each<[string, object, object, string]>([
+      ['a fallback that the new policy does not have', { registry_fallback: 'upstream' }, { labels: { registry_policy: 'local' } }, 'Invalid label registry_fallback'],
+      ["the new template's port of the API", { registry_port: '7443' }, { apiserver_port: 7443 }, 'Invalid label registry_port'],
+    ])('and where they do not go together it says so, and nothing changes: %s', async (_, own, to, detail) => {
+      const uuid = await ready(own);
+      const before = await shown(uuid);
+      expect(await upgrade(uuid, await template({ name: 'unfit', registry_enabled: true, ...to }))).toMatchObject({ status: 400, detail: expect.stringContaining(detail) as string });
+      expect(await shown(uuid)).toEqual(before);
+    });
+  });
+
   test.each([['shared', 'shared', true], ['shared', undefined, false], [undefined, undefined, true]])('upgrade from container %s to no registry, with registry_purge and container %s: purge is %s', async (before, after, purge) => {
     const labels = (container: string | undefined): object => (container === undefined ? {} : { registry_container: container });
     const [from, to] = [await template({ name: 'from', registry_enabled: true, labels: labels(before) }), await template({ name: 'to', labels: { ...labels(after), registry_purge: 'true' } })];

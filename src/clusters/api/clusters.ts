@@ -10,7 +10,7 @@ import type { SealedSecrets, Writer } from '../database/sealed.ts';
 import { putCallerToken, type Lifecycle } from '../lifecycle/lifecycle.ts';
 import { UUID, type RegistrySettings } from '../words.ts';
 import { BAY_WORDS, CLUSTER_FIELDS, FROM_TEMPLATE } from './cluster-fields.ts';
-import { bodyOf, bodyText, clusterDocument, clusterValues, labelDiff, READ_ONLY_NAMES, settingsOf, wantedOf, wanting, type ClusterResource, type ClusterRow } from './cluster-rows.ts';
+import { bodyOf, bodyText, clusterDocument, clusterValues, labelDiff, ownLabels, READ_ONLY_NAMES, settingsOf, wantedOf, wanting, type ClusterResource, type ClusterRow } from './cluster-rows.ts';
 import type { Labels } from './field.ts';
 import { registrySettings } from './labels.ts';
 import { after, pageOf, picked, readList, type ListKinds, type ListRequest } from './listing.ts';
@@ -227,11 +227,12 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
         const to = await template(writer, access, wanted, true);
         if (to.coe !== row.coe) throw new ApiProblem('invalid', `Cannot upgrade a cluster of ${row.coe} to a template of ${to.coe}.`);
         const parent = valuesOf(to);
-        const labels = parent['labels'] as Labels; // the field's type reads labels
+        const parentLabels = parent['labels'] as Labels; // the field's type reads labels
+        const labels = { ...parentLabels, ...ownLabels(row) };
         const settings = registrySettings(labels, config, apiServerPort(parent));
         const has = to.registry_enabled === 1;
         if (has) mustBeAllowed(settings, access);
-        // What becomes of images when the cluster goes is as the new template says, at once; but it says nothing of a container that it does not name.
+        // What becomes of images when the cluster goes is as is said now, at once; but nothing was said of a container that is not named.
         const before = settingsOf(row);
         const isWork = has || row.registry_enabled === 1 || row.status === 'UPDATE_FAILED'; // something may be left of an attempt to do without
         return {
@@ -241,7 +242,7 @@ export function createClusters({ database, secrets, config, random, lifecycle, t
           ...(has ? { registry_status: row.registry_status ?? 'PENDING' } : {}),
           status: isWork ? 'UPDATE_IN_PROGRESS' : 'UPDATE_COMPLETE',
           status_reason: null,
-          body: bodyText({ ...clusterValues(row), labels }, labelDiff(labels, labels)),
+          body: bodyText({ ...clusterValues(row), labels }, labelDiff(parentLabels, labels)),
         };
       }),
 
