@@ -2,20 +2,17 @@
  * What the pod of the DaemonSet does on a node, by the image that it is rendered for: its init container as root, with all of the
  * node's files; its registry without any rights. Run where the image has been built.
  */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodeModel } from '../../src/clusters/render/node-model.fixture.ts';
 import type { NodeModel } from '../../src/clusters/render/node-model.ts';
 import { render } from '../../src/clusters/render/render.ts';
 import type { FormatName } from '../../src/clusters/render/render.ts';
-import { FakeSwift } from '../../src/drivers/swift/fake-swift.fixture.ts';
-import { FakeService, ID, KEY, TOKEN } from '../../src/node/node.fixture.ts';
+import { TOKEN } from '../../src/node/node.fixture.ts';
 import { KubeNode, type KubeNodeOptions } from '../services/kube-node.ts';
 import { freePort } from '../services/ports.ts';
 import { knowKeys, watchSaid } from '../support/secret-watch.ts';
+import { SmallCloud } from './small-cloud.ts';
 
 const CONTAINERD = 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "registry.k8s.io/pause:3.9"\n';
 const HOSTS = '/etc/containerd/certs.d';
@@ -96,10 +93,7 @@ export function daemonSetRuns(options: () => KubeNodeOptions): void {
       await prepared({ fallback: 'none' });
       expect(await node.told()).toEqual(['reload crio']);
       expect(await node.read('/etc/containers/registries.conf.d/900-umbra.conf')).toContain('prefix = "quay.io"\nlocation = "localhost:5000/quay.io"\n');
-      const told = await node.snapshot();
-      expect(Object.keys(told).filter((path) => /containerd|docker/.test(path))).toEqual([]);
-      await prepared({ fallback: 'none' });
-      expect(await node.snapshot()).toEqual(told);
+      expect(Object.keys(await node.snapshot()).filter((path) => /containerd|docker/.test(path))).toEqual([]);
       await prepared({ fallback: 'none' }, 'daemonset-remove');
       expect(await node.snapshot()).toEqual(before);
     });
@@ -108,42 +102,24 @@ export function daemonSetRuns(options: () => KubeNodeOptions): void {
       await start(['containerd']);
       await node.put('/etc/containerd/config.toml', CONTAINERD);
       const before = await node.snapshot();
-      const [port, swift, service] = [await freePort(), await FakeSwift.start(), await FakeService.start()];
-      const keystone = createServer((_, res) => {
-        const [issued, expires] = [0, 3_600_000].map((ms) => new Date(Date.now() + ms).toISOString());
-        res.writeHead(201, { 'x-subject-token': 'token-of-the-node', 'content-type': 'application/json' });
-        res.end(JSON.stringify({ token: { issued_at: issued, expires_at: expires, catalog: [{ type: 'object-store', endpoints: [{ interface: 'public', region_id: 'one', url: swift.url }] }] } }));
-      }).listen(0, '127.0.0.1');
-      await once(keystone, 'listening');
-      const credential = { url: `http://127.0.0.1:${(keystone.address() as AddressInfo /* it listens */).port}/v3`, username: 'node', password: 'password-of-the-node', project: 'demo' };
-      service.next.push({ status: 200, body: { node: { id: ID, key: KEY }, renewSeconds: 60, generation: 1, credential } });
-      try {
-        // Nothing of a runtime is changed for a registry that stands in for nobody.
-        const model: Partial<NodeModel> = {
-          port, upstreams: [], insecureRegistries: [], write: 'none', proxies: undefined,
-          storage: { container: 'images', account: undefined, region: undefined, interface: 'public', ca: undefined },
-          login: { kind: 'bootstrap', url: service.url, ca: undefined, token: TOKEN },
-        };
-        await prepared(model);
-        expect([await node.snapshot(), await node.told()]).toEqual([{ ...before, '/var/lib/umbra': '1000:1000 700 ', '/var/cache/umbra': '1000:1000 700 ' }, []]);
+      const port = await freePort();
+      await using cloud = await SmallCloud.start();
+      // Nothing of a runtime is changed for a registry that stands in for nobody.
+      const model: Partial<NodeModel> = { ...cloud.model, port, upstreams: [], insecureRegistries: [] };
+      await prepared(model);
+      expect([await node.snapshot(), await node.told()]).toEqual([{ ...before, '/var/lib/umbra': '1000:1000 700 ', '/var/cache/umbra': '1000:1000 700 ' }, []]);
 
-        const registry = await node.serve(manifests(model), (output) => /^umbra: ready\b/m.test(output));
-        watchSaid('the registry of a DaemonSet', () => registry.output);
-        for (const path of ['healthz', 'readyz']) expect((await fetch(`http://127.0.0.1:${port}/${path}`)).status).toBe(200);
-        expect(service.exchanges).toEqual([expect.objectContaining({ token: TOKEN })]);
-        knowKeys(join(node.root, 'var/lib/umbra/node.json'));
-        expect(await node.snapshot()).toMatchObject({ '/var/lib/umbra/node.json': expect.stringMatching(/^1000:1000 600 /), '/var/lib/umbra/credential.json': expect.stringContaining(credential.password) });
-        expect(await registry.stop()).toBe('exit code 0');
-        expect(registry.output).not.toMatch(/EROFS|EACCES|EPERM/);
+      const registry = await node.serve(manifests(model), (output) => /^umbra: ready\b/m.test(output));
+      watchSaid('the registry of a DaemonSet', () => registry.output);
+      for (const path of ['healthz', 'readyz']) expect((await fetch(`http://127.0.0.1:${port}/${path}`)).status).toBe(200);
+      expect(cloud.service.exchanges).toEqual([expect.objectContaining({ token: TOKEN })]);
+      knowKeys(join(node.root, 'var/lib/umbra/node.json'));
+      expect(await node.snapshot()).toMatchObject({ '/var/lib/umbra/node.json': expect.stringMatching(/^1000:1000 600 /), '/var/lib/umbra/credential.json': expect.stringContaining('password-of-the-node') });
+      expect(await registry.stop()).toBe('exit code 0');
+      expect(registry.output).not.toMatch(/EROFS|EACCES|EPERM/);
 
-        await prepared(model, 'daemonset-remove');
-        expect(await node.snapshot()).toEqual(before);
-      } finally {
-        swift.close();
-        keystone.closeAllConnections();
-        keystone.close();
-        await service[Symbol.asyncDispose]();
-      }
+      await prepared(model, 'daemonset-remove');
+      expect(await node.snapshot()).toEqual(before);
     });
   });
 }

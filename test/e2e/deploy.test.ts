@@ -1,5 +1,5 @@
 /**
- * What is deployed: the image that `make image` builds, and the roles for Zuul that run and use it in place of zuul-registry.
+ * What is deployed: the image that `make image` builds, a DaemonSet's pod of it, and the roles for Zuul that run and use it in place of zuul-registry.
  * Played here are systemctl, which notes what it is told and does nothing, zuul_return, which only Zuul's executor has, and docker,
  * which is podman run by sudo. So it is not seen that a dockerd or CRI-O comes up again with its new files, nor a push by docker
  * itself after the role, nor SELinux, nor podman without root, for which this machine has neither the cgroups nor the user's ids.

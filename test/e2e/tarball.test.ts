@@ -20,6 +20,7 @@ import { DEBIAN_PATH, run } from '../services/command.ts';
 import { Daemon } from '../services/daemon.ts';
 import { freePort } from '../services/ports.ts';
 import { makeImage } from './images.ts';
+import { nodeUnderSystemd } from './node-systemd.contract.ts';
 import { RegistryClient } from './registry-client.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -138,3 +139,5 @@ describe('on a node', () => {
     expect((await wrong.getManifest('org/app', '1')).status).toBe(401);
   });
 });
+
+nodeUnderSystemd(() => ({ version, image: undefined, tarballs: { [packed.architecture]: { url: url(), sha256: packed.sha256 } } }), () => join(dir, 'systemd'));

@@ -161,6 +161,8 @@ case $mode in
     tries=0
     until get http://127.0.0.1:${port}/readyz /dev/null 2>/dev/null; do
       tries=$((tries + 1))
+      # systemd starts it again only when nobody waits for it any more.
+      [ -z "\${MAINPID-}" ] || kill -0 "$MAINPID" 2>/dev/null || { say 'ended before it served'; exit 1; }
       [ $tries -lt 90 ] || { say 'does not serve yet; see journalctl -u ${SERVICE}'; exit 1; }
       sleep 1
     done
@@ -180,12 +182,12 @@ esac
     if (!tellsClients(one)) return '  : # there is no upstream to stand in for\n';
     const docker = !tellsDocker(one) ? '' : `${cluster.coe === 'kubernetes' ? '  for at in /usr/bin /usr/sbin /usr/local/bin /opt/bin /bin; do\n    [ -x "$root$at/dockerd" ] || continue\n' : '  for once in 1; do\n'}    before=$(prints /etc/docker/daemon.json)
     tell docker || failed=1
-    if [ "$before" != "$(prints /etc/docker/daemon.json)" ] && active docker; then control restart docker; fi
+    if [ "$before" != "$(prints /etc/docker/daemon.json)" ] && active docker; then control restart docker || failed=1; fi
     break
   done
 `;
-    const kubernetes = cluster.coe !== 'kubernetes' ? '' : `  if [ "$before" != "$(containerd)" ] && active containerd; then control restart containerd; fi
-  if active crio; then control reload crio; fi
+    const kubernetes = cluster.coe !== 'kubernetes' ? '' : `  if [ "$before" != "$(containerd)" ] && active containerd; then control restart containerd || failed=1; fi
+  if active crio; then control reload crio || failed=1; fi
 `;
     return `  before=$(containerd)
   tell ${clientsOf(one).join(',')}${strictly} || failed=1

@@ -21,6 +21,8 @@ containerd() { cat "$root"/etc/containerd/*.toml "$root"/etc/containerd/*/*.toml
 prints() { for file; do [ ! -e "$root$file" ] || sha256sum "$root$file"; done; }
 systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 active() { systemd && systemctl is-active --quiet "$1"; }
+failed=0
+tell() { systemctl "$@" || { say "systemctl $* failed: see to it that $2 reads its files again"; failed=1; }; }
 
 ${FORGET}
 umbra=
@@ -35,9 +37,9 @@ elif [ -e "$root/var/lib/umbra-client-config" ]; then
 fi
 [ -e "$root${CLIENTS_FILE}.told" ] || [ ! -e "$root${CLIENTS_FILE}" ] || cp "$root${CLIENTS_FILE}" "$root${CLIENTS_FILE}.told"
 forget ''
-if [ "$before_containerd" != "$(containerd)" ] && active containerd; then systemctl restart containerd; fi
-if [ "$before_docker" != "$(prints /etc/docker/daemon.json)" ] && active docker; then systemctl restart docker; fi
-if active crio; then systemctl reload crio; fi
+if [ "$before_containerd" != "$(containerd)" ] && active containerd; then tell restart containerd; fi
+if [ "$before_docker" != "$(prints /etc/docker/daemon.json)" ] && active docker; then tell restart docker; fi
+if active crio; then tell reload crio; fi
 
 if systemd; then systemctl disable --quiet --now ${SERVICE} ${INSTALL_SERVICE} 2>/dev/null || :; fi
 for unit in ${units.map(shellWord).join(' ')}; do
@@ -46,5 +48,6 @@ for unit in ${units.map(shellWord).join(' ')}; do
 done
 if systemd; then systemctl daemon-reload; fi
 for folder in ${[STATE_FOLDER, CACHE_FOLDER].flatMap((folder) => [folder, folder.replace(/\/([^/]+)$/, '/private/$1')]).join(' ')} /opt/umbra ${CONFIG_FOLDER}; do rm -rf "$root$folder"; done
+exit $failed
 `;
 }
