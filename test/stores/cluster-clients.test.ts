@@ -117,10 +117,10 @@ describe.each(PLACES)('over %s', (_, start) => {
     return await shown(owner, `/v1/clusters/${cluster}`);
   }
 
-  async function call(who: Tenant, method: string, path: string): Promise<Response> {
+  async function call(who: Tenant, method: string, path: string, body?: unknown): Promise<Response> {
     const token = tokens.get(who) ?? (await who.token());
     tokens.set(who, token);
-    return await fetch(`${url}${path}`, { method, headers: { 'x-auth-token': token, 'openstack-api-version': 'container-infra latest' } });
+    return await fetch(`${url}${path}`, { method, headers: { 'x-auth-token': token, 'openstack-api-version': 'container-infra latest', 'content-type': 'application/json' }, ...(body !== undefined && { body: JSON.stringify(body) }) });
   }
 
   async function shown(who: Tenant, path: string): Promise<Readonly<Record<string, unknown>>> {
@@ -207,6 +207,56 @@ describe.each(PLACES)('over %s', (_, start) => {
     expect((await call(owner, 'GET', '/v1/clusters/c2/artifacts?role=worker&format=shell')).status).toBe(200);
     expect((await coe(owner, 'cluster', 'delete', 'c2')).stdout).toContain('accepted');
     await expect.poll(async () => (await call(owner, 'GET', '/v1/clusters/c2')).status, { timeout: 60_000, interval: 100 }).toBe(404);
+  });
+
+  test('lists come in pages, in every order and by filters', async () => {
+    interface Listed {
+      readonly uuid: string;
+      readonly name: string;
+    }
+    const made = async (path: string, body: object): Promise<Listed> => {
+      const answer = await call(stranger, 'POST', path, body);
+      if (!answer.ok) throw new Error(`POST ${path}: ${answer.status} ${await answer.text()}`);
+      return (await answer.json()) as Listed; // the API's
+    };
+    /** Names, as one page or as pages of one each. */
+    const names = async (kind: string, query: Readonly<Record<string, string>>, limit?: 1): Promise<readonly string[]> => {
+      const found: string[] = [];
+      let next: string | undefined = `${url}/v1/${kind}?${new URLSearchParams({ ...query, ...(limit && { limit: String(limit) }) }).toString()}`;
+      while (next !== undefined) {
+        const page = await shown(stranger, next.slice(url.length));
+        const rows = page[kind] as readonly Listed[]; // the API's
+        if (limit !== undefined) expect(rows).toHaveLength(1);
+        found.push(...rows.map(({ name }) => name));
+        next = page['next'] as string | undefined; // likewise
+      }
+      return found;
+    };
+    const templates = new Map<string, string>();
+    for (const [name, registry_enabled] of [['d', true], ['b', false], ['a', true], ['c', false]] as const) templates.set(name, (await made('/v1/clustertemplates', { name, coe: 'kubernetes', image_id: 'x', registry_enabled })).uuid);
+    for (const name of ['b', 'a']) expect((await call(stranger, 'PATCH', `/v1/clustertemplates/${templates.get(name)}`, [{ op: 'replace', path: '/labels', value: { other: 'yes' } }])).status).toBe(200);
+    for (const name of ['two', 'one']) await made('/v1/clusters', { name, cluster_template_id: 'b' });
+    await expect.poll(async () => await names('clusters', { status: 'CREATE_COMPLETE' }), { timeout: 60_000, interval: 100 }).toHaveLength(2);
+
+    for (const [kind, key, order] of [
+      ['clustertemplates', 'name', ['a', 'b', 'c', 'd']],
+      ['clustertemplates', 'updated_at', ['d', 'c', 'b', 'a']],
+      // Those that are alike stand as they were made.
+      ['clustertemplates', 'registry_enabled', ['b', 'c', 'd', 'a']],
+      ['clusters', 'name', ['one', 'two']],
+      ['clusters', 'status', ['two', 'one']],
+    ] as const) {
+      for (const [sort_dir, expected] of [['asc', order], ['desc', order.toReversed()]] as const) {
+        const query = { sort_key: key, sort_dir };
+        expect([await names(kind, query), await names(kind, query, 1)]).toEqual([expected, expected]);
+      }
+    }
+    for (const [kind, query, expected] of [
+      ['clustertemplates', { registry_enabled: 'true' }, ['d', 'a']],
+      ['clustertemplates', { registry_enabled: 'false', coe: 'kubernetes', sort_key: 'name', sort_dir: 'desc' }, ['c', 'b']],
+      ['clustertemplates', { name: 'b' }, ['b']],
+      ['clusters', { cluster_template_id: templates.get('b') ?? '', registry_enabled: 'false' }, ['two', 'one']],
+    ] as const) expect([await names(kind, query), await names(kind, query, 1)]).toEqual([expected, expected]);
   });
 
   test('a token that Keystone does not know is refused, and one that it revoked, too', async () => {
