@@ -100,6 +100,18 @@ clusters:
 EOF
 }
 
+# Settings may name roles that others use: noted is what was missing, and `unstack` takes back nothing else.
+function _umbra_make {
+    local what=$1
+    shift
+    openstack --os-cloud devstack-admin "$@" >/dev/null
+    echo "$what" >>"$UMBRA_STATE_DIR/made"
+}
+
+function _umbra_made {
+    grep -qsxF "$1" "$UMBRA_STATE_DIR/made"
+}
+
 # In Keystone: who the service is, whom it may make, and where clients find it.
 function create_umbra_accounts {
     get_or_create_user "$UMBRA_USER" "$SERVICE_PASSWORD" "$SERVICE_DOMAIN_NAME" >/dev/null
@@ -114,12 +126,17 @@ function create_umbra_accounts {
     get_or_create_user "$UMBRA_NODE_DOMAIN_ADMIN" "$(_umbra_secret nodes-admin-password)" "$UMBRA_NODE_DOMAIN" >/dev/null
     get_or_add_user_domain_role admin "$UMBRA_NODE_DOMAIN_ADMIN" "$UMBRA_NODE_DOMAIN" >/dev/null
     get_or_create_project "$UMBRA_NODE_PROJECT" "$UMBRA_NODE_DOMAIN" >/dev/null
-    get_or_create_role "$UMBRA_NODE_ROLE" >/dev/null
-    # Means nothing to Swift either, but that a container's access list names it: what owners of clusters lend to nodes. Whoever
-    # is a member of a project has it there.
-    get_or_create_role "$UMBRA_DELEGATED_ROLE" >/dev/null
+
+    local roles
+    roles=$(openstack --os-cloud devstack-admin role list -f value -c Name)
+    # The second means nothing to Swift either, but that a container's access list names it: what owners of clusters lend to
+    # nodes. Whoever is a member of a project has it there.
+    for role in "$UMBRA_NODE_ROLE" "$UMBRA_DELEGATED_ROLE"; do
+        grep -qxF "$role" <<<"$roles" ||
+            _umbra_make "role $role" role create "$role"
+    done
     openstack --os-cloud devstack-admin implied role list -f value -c "Implied Role Name" | grep -qxF "$UMBRA_DELEGATED_ROLE" ||
-        openstack --os-cloud devstack-admin implied role create member --implied-role "$UMBRA_DELEGATED_ROLE" >/dev/null
+        _umbra_make "implied $UMBRA_DELEGATED_ROLE" implied role create member --implied-role "$UMBRA_DELEGATED_ROLE"
 
     get_or_create_service umbra container-infra "Registries on the nodes of clusters" >/dev/null
     get_or_create_endpoint container-infra "$REGION_NAME" "$(_umbra_url)/v1" >/dev/null
@@ -157,8 +174,16 @@ function remove_umbra_accounts {
         openstack --os-cloud devstack-admin domain delete "$UMBRA_NODE_DOMAIN"
     fi
     # First: not every database of Keystone takes it away with the role, and then nobody gets a token any more.
-    _umbra_gone implied role delete member --implied-role "$UMBRA_DELEGATED_ROLE"
-    _umbra_gone role delete "$UMBRA_NODE_ROLE" "$UMBRA_DELEGATED_ROLE"
+    if _umbra_made "implied $UMBRA_DELEGATED_ROLE"; then
+        _umbra_gone implied role delete member --implied-role "$UMBRA_DELEGATED_ROLE"
+    fi
+    local role
+    for role in "$UMBRA_NODE_ROLE" "$UMBRA_DELEGATED_ROLE"; do
+        if _umbra_made "role $role"; then
+            _umbra_gone role delete "$role"
+        fi
+    done
+    rm -f "$UMBRA_STATE_DIR/made"
     _umbra_gone user delete --domain "$SERVICE_DOMAIN_NAME" "$UMBRA_USER"
 }
 

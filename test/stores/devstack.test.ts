@@ -82,6 +82,9 @@ beforeAll(async () => {
   // Services before this one make it.
   const made = await fetch(`${authUrl}/projects`, { method: 'POST', headers: { 'x-auth-token': adminToken, 'content-type': 'application/json' }, body: JSON.stringify({ project: { name: env['SERVICE_PROJECT_NAME'], domain_id: 'default' } }) });
   projectId = ((await made.json()) as { readonly project: { readonly id: string } }).project.id; // Keystone's API
+  // Others have made that one.
+  const others = await fetch(`${authUrl}/roles`, { method: 'POST', headers: { 'x-auth-token': adminToken, 'content-type': 'application/json' }, body: JSON.stringify({ role: { name: env['UMBRA_NODE_ROLE'] } }) });
+  if (!others.ok) throw new Error(`${env['UMBRA_NODE_ROLE']} was not made: ${others.status}`);
   const [[user], [role]] = await Promise.all([named('users', 'admin', '&domain_id=default'), named('roles', 'admin')]);
   const given = await fetch(`${authUrl}/projects/${projectId}/users/${String(user?.['id'])}/roles/${String(role?.['id'])}`, { method: 'PUT', headers: { 'x-auth-token': adminToken } });
   if (!given.ok) throw new Error(`admin got no role in ${env['SERVICE_PROJECT_NAME']}: ${given.status}`);
@@ -147,7 +150,8 @@ test('stack makes everything once, however often, and it works; unstack and clea
   for (const mode of modes) await expect.poll(async () => (await status(mode) as readonly unknown[])[0], { timeout: 60_000, interval: 100 }).toBe('gone');
 
   await plugin('unstack');
-  expect(await inKeystone()).toEqual({ users: 0, domains: 0, projects: 0, roles: 0, services: 0, endpoints: 0 });
+  expect(await inKeystone()).toEqual({ users: 0, domains: 0, projects: 0, roles: 1, services: 0, endpoints: 0 });
+  expect(await named('roles', env['UMBRA_NODE_ROLE'] ?? '')).toHaveLength(1);
   expect(await containers()).toEqual([]);
   await expect(api.call('/')).rejects.toThrow('ECONNREFUSED');
   await plugin('clean');
