@@ -95,6 +95,33 @@ describe('with a program', () => {
     expect(await artifacts(await cluster({}, false), '?role=worker&format=shell')).toMatchObject({ status: 409, detail: expect.stringContaining('has no artifacts while it is CREATE_IN_PROGRESS') as string });
   });
 
+  const tokensOf = async (uuid: string): Promise<number> => (await service.database.db.selectFrom('bootstrap_tokens').select('hash').where('cluster_uuid', '=', uuid).execute()).length;
+
+  test.each(['upgrade', 'remove', 'daemonset-upgrade', 'daemonset-remove'])('%s is for nodes that are there, and no token is made for it', async (format) => {
+    const uuid = await cluster();
+    const { status, text } = await artifacts(uuid, `?role=worker&format=${format}`);
+    expect([status, await tokensOf(uuid)]).toEqual([200, 0]);
+    expect(text).not.toContain('umbra-token-');
+  });
+
+  test('nodes of a cluster that has a registry no more, or is going, can still be rid of theirs', async () => {
+    const uuid = await cluster({ http_proxy: 'http://proxy.example.org:3128' });
+    const plain = `t${++made}`;
+    await service.call(token, 'POST', '/v1/clustertemplates', { json: { name: plain, coe: 'kubernetes', image_id: 'x' } });
+    expect(await service.call(token, 'POST', `/v1/clusters/${uuid}/actions/upgrade`, { json: { cluster_template: plain }, version: 'latest' })).toMatchObject({ status: 202 });
+    for (const [status, generation] of [['UPDATE_IN_PROGRESS', 1], ['UPDATE_COMPLETE', 0], ['DELETE_IN_PROGRESS', 0]] as const) {
+      await service.database.db.updateTable('clusters').set({ status, generation }).where('uuid', '=', uuid).execute();
+      expect(await artifacts(uuid, '?role=worker&format=daemonset-remove')).toMatchObject({ status: 200 });
+      const removal = await artifacts(uuid, '?role=worker&format=remove');
+      expect(removal.status).toBe(200);
+      // They may have been told of proxies, of which the template says nothing any more.
+      expect(removal.text).toContain('/docker.service.d/90-umbra-proxy.conf');
+    }
+    expect(await artifacts(uuid)).toMatchObject({ status: 200, body: { formats: ['remove', 'daemonset-remove'] } });
+    for (const format of ['shell', 'upgrade']) expect(await artifacts(uuid, `?role=worker&format=${format}`)).toMatchObject({ status: 400, detail: expect.stringContaining('What takes it from nodes that had one is there: remove, daemonset-remove.') as string });
+    expect(await tokensOf(uuid)).toBe(0);
+  });
+
   test('those of Kubernetes are for Kubernetes', async () => {
     expect(await artifacts(await cluster({ coe: 'swarm-mode' }), '?role=worker&format=daemonset')).toMatchObject({ status: 409 });
   });

@@ -1,10 +1,10 @@
-/** `GET /v1/clusters/<id>/artifacts?role=&format=&nodes=`: what makes a machine a node with a registry, with a one-time token in it. */
+/** `GET /v1/clusters/<id>/artifacts?role=&format=&nodes=`: what makes a machine a node with a registry, with a one-time token in it; or what upgrades or takes away the registry of one. */
 import type { ClustersConfig } from '../../config/config.ts';
 import { DEFAULT_UPSTREAMS } from '../../config/schema.ts';
 import { MAX_USES, type Bootstrap } from '../bootstrap/bootstrap.ts';
 import { nodeStorage } from '../credentials/node-storage.ts';
 import type { NodeModel, NodeProxies } from '../render/node-model.ts';
-import { FORMATS, problemOf, render, warningsOf } from '../render/render.ts';
+import { FORMATS, problemOf, purposeOf, render, warningsOf, type FormatName } from '../render/render.ts';
 import { ROLES } from '../words.ts';
 import { settingsOf, type ClusterRow } from './cluster-rows.ts';
 import type { ClusterPart } from './cluster-routes.ts';
@@ -33,15 +33,15 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
 
   return async (row, { method, query, rest }) => {
     if (rest.length > 0) return undefined;
-    // A token is made of each, so that HEAD is none of it.
+    // A token is made of most, so that HEAD is none of it.
     if (method !== 'GET') throw notAllowed('GET');
     mustKnowAll(query, ['role', 'format', 'nodes']);
-    if (row.registry_enabled === 0) throw new ApiProblem('invalid', `Cluster ${row.uuid} has no registry: its template does not have registry_enabled.`);
-    if (query.size === 0) return { status: 200, body: { roles: ROLES, formats: FORMATS } };
+    if (query.size === 0) return { status: 200, body: { roles: ROLES, formats: row.registry_enabled === 1 ? FORMATS : FORMATS.filter(isRemoval) } };
     const [role, format] = [word(query, 'role', ROLES), word(query, 'format', FORMATS)];
     const uses = Number(query.get('nodes') ?? '1');
     if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) throw new ApiProblem('invalid', `Invalid argument nodes, '${shown(query.get('nodes'))}': expected how many nodes are made of it, 1 to ${MAX_USES}`);
-    if (row.generation === 0 || row.status.startsWith('DELETE')) throw new ApiProblem('conflict', `Cluster ${row.uuid} has no artifacts while it is ${row.status}.`);
+    // Nodes may have one still, which their cluster has no more.
+    if (!isRemoval(format)) mustHaveRegistry(row);
     const tarballs = await programs.of(version);
     const settings = settingsOf(row);
     const { container, account } = nodeStorage(row, settings);
@@ -66,8 +66,7 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
       const missing = tarballs.length === 0 ? ` There is no program of version ${version} in clusters.programs, which nodes would fetch; whoever runs this service puts it there.` : '';
       throw new ApiProblem('conflict', `Cluster ${row.uuid} has no such artifacts: ${problem.replace('program.image', 'clusters.nodes.image')}.${missing}`);
     }
-    const { token } = await bootstrap.makeToken({ clusterUuid: row.uuid, role, uses });
-    const model = modelWith(token.reveal());
+    const model = modelWith(purposeOf(format) === 'new node' ? (await bootstrap.makeToken({ clusterUuid: row.uuid, role, uses })).token.reveal() : '');
     const { fileName, mediaType, body } = render(model, format);
     const warnings = warningsOf(model);
     return {
@@ -76,6 +75,16 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
       raw: { type: mediaType, bytes: body },
     };
   };
+}
+
+function isRemoval(format: FormatName): boolean {
+  return purposeOf(format) === 'removal';
+}
+
+/** @throws ApiProblem */
+function mustHaveRegistry({ uuid, registry_enabled: enabled, generation, status }: ClusterRow): void {
+  if (enabled === 0) throw new ApiProblem('invalid', `Cluster ${uuid} has no registry: its template does not have registry_enabled. What takes it from nodes that had one is there: ${FORMATS.filter(isRemoval).join(', ')}.`);
+  if (generation === 0 || status.startsWith('DELETE')) throw new ApiProblem('conflict', `Cluster ${uuid} has no artifacts while it is ${status}.`);
 }
 
 function proxiesOf(template: Values): NodeProxies | undefined {

@@ -6,13 +6,15 @@ import { UNITS_FOLDER } from './places.ts';
 import { environmentLine } from './systemd-words.ts';
 
 const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
-const SERVICES = ['docker', 'containerd', 'crio', 'kubelet'];
 
 /** A drop-in for each service that may be there. A name that sorts late: what the image's own say before is overridden. */
+export const PROXY_PATHS: readonly string[] = ['docker', 'containerd', 'crio', 'kubelet'].map((service) => `${UNITS_FOLDER}/${service}.service.d/90-umbra-proxy.conf`);
+
+/** At all of `PROXY_PATHS`, or none. */
 export function proxyFiles(proxies: NodeProxies | undefined): readonly NodeFile[] {
   if (proxies === undefined) return [];
   const content = `[Service]\n${proxyEnvironment(proxies).map(([name, value]) => `${environmentLine(name, value)}\n`).join('')}`;
-  return SERVICES.map((service) => nodeFile(`${UNITS_FOLDER}/${service}.service.d/90-umbra-proxy.conf`, content));
+  return PROXY_PATHS.map((path) => nodeFile(path, content));
 }
 
 /** In both spellings, since curl reads HTTP_PROXY in lower case alone, and Go prefers the upper. */

@@ -3,12 +3,13 @@ import type { NodeModel } from './node-model.ts';
 import type { NodeFile } from './node-file.ts';
 import { FORGET } from './install-script.ts';
 import { CACHE_FOLDER, CLIENTS_FILE, CONFIG_FOLDER, STATE_FOLDER, UNITS_FOLDER } from './places.ts';
+import { PROXY_PATHS } from './proxy-files.ts';
 import { comment, shellWord } from './shell-words.ts';
 import { INSTALL_SERVICE, SERVICE } from './units.ts';
 
-/** @param files all that the node was given @param about lines of a comment */
+/** @param files what a node is given as the cluster is now: what it was given may have had proxies besides @param about lines of a comment */
 export function removeScript({ program }: NodeModel, files: readonly NodeFile[], about: string): string {
-  const units = files.map(({ path }) => path).filter((path) => path.startsWith(`${UNITS_FOLDER}/`));
+  const units = new Set([...files.map(({ path }) => path).filter((path) => path.startsWith(`${UNITS_FOLDER}/`)), ...PROXY_PATHS]);
   return `#!/bin/sh
 ${comment(about)}# Takes the registry from this node. Images stay in the object store. As root; again where it ended early.
 # UMBRA_ROOT: the folder that holds the node's files, such as that of an image.
@@ -42,7 +43,7 @@ if [ "$before_docker" != "$(prints /etc/docker/daemon.json)" ] && active docker;
 if active crio; then tell reload crio; fi
 
 if systemd; then systemctl disable --quiet --now ${SERVICE} ${INSTALL_SERVICE} 2>/dev/null || :; fi
-for unit in ${units.map(shellWord).join(' ')}; do
+for unit in ${[...units].map(shellWord).join(' ')}; do
   rm -f "$root$unit"
   case $unit in *.d/*) rmdir "$root\${unit%/*}" 2>/dev/null || : ;; esac
 done

@@ -36,6 +36,8 @@ interface Format {
   /** What it cannot do without, besides what every node has. */
   readonly needs: 'tarballs' | 'image' | 'nothing';
   readonly onlyKubernetes?: boolean;
+  /** Not given: for a node to be. */
+  readonly purpose?: 'upgrade' | 'removal';
   readonly render: (model: NodeModel, about: string) => string | Buffer;
 }
 
@@ -52,11 +54,16 @@ const BY_NAME: Readonly<Record<FormatName, Format>> = {
   'hot-server': { extension: 'hot-server.yaml', mediaType: YAML, needs: 'tarballs', render: (model, about) => hotServer(filesOf(model), about, registryAddress(model)) },
   daemonset: { extension: 'daemonset.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => daemonSet(model, partsOf(model), about) },
   tar: { extension: 'tar', mediaType: 'application/x-tar', needs: 'tarballs', render: (model) => tar(filesOf(model)) },
-  upgrade: { extension: 'upgrade.sh', mediaType: SCRIPT, needs: 'tarballs', render: (model, about) => shell(filesOf(model).filter(({ secret }) => !secret), `${about}\nFor a node that has a registry already: its secrets stay as they are.`) },
-  remove: { extension: 'remove.sh', mediaType: SCRIPT, needs: 'nothing', render: (model, about) => removeScript(model, filesOf(model), about) },
-  'daemonset-upgrade': { extension: 'daemonset-upgrade.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => daemonSet(model, partsOf(model), about, false) },
-  'daemonset-remove': { extension: 'daemonset-remove.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, render: (model, about) => removal(model, undoScript(), about) },
+  upgrade: { extension: 'upgrade.sh', mediaType: SCRIPT, needs: 'tarballs', purpose: 'upgrade', render: (model, about) => shell(filesOf(model).filter(({ secret }) => !secret), `${about}\nFor a node that has a registry already: its secrets stay as they are.`) },
+  remove: { extension: 'remove.sh', mediaType: SCRIPT, needs: 'nothing', purpose: 'removal', render: (model, about) => removeScript(model, filesOf(model), about) },
+  'daemonset-upgrade': { extension: 'daemonset-upgrade.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, purpose: 'upgrade', render: (model, about) => daemonSet(model, partsOf(model), about, false) },
+  'daemonset-remove': { extension: 'daemonset-remove.yaml', mediaType: YAML, needs: 'image', onlyKubernetes: true, purpose: 'removal', render: (model, about) => removal(model, undoScript(), about) },
 };
+
+/** What it is for. `new node`: with how that logs in, token or credential; the others hold no secret, and whichever token the model has is of no matter. */
+export function purposeOf(format: FormatName): 'new node' | 'upgrade' | 'removal' {
+  return BY_NAME[format].purpose ?? 'new node';
+}
 
 /** Why there is no such format of such a node; undefined: there is. */
 export function problemOf({ cluster, program }: NodeModel, format: FormatName): string | undefined {
