@@ -22,7 +22,7 @@ const WAIT_MS = 60_000;
 
 const CLUSTERS: readonly SiteCluster[] = [
   { name: 'k8s', coe: 'kubernetes', labels: { registry_write: 'all' } },
-  { name: 'strict', coe: 'kubernetes', labels: { registry_write: 'all', registry_fallback: 'none', registry_quota: '2MiB' } },
+  { name: 'strict', coe: 'kubernetes', labels: { registry_write: 'all', registry_fallback: 'none', registry_upstreams: 'docker.io', registry_quota: '2MiB' } },
   { name: 'none', coe: 'kubernetes', labels: { registry_write: 'none' } },
   { name: 'cache', coe: 'kubernetes', labels: { registry_credential_mode: 'app_cred' } },
   { name: 'approved', coe: 'kubernetes', labels: { registry_policy: 'approved', registry_write: 'none' } },
@@ -245,7 +245,8 @@ describe('a cluster whose clients may not go past its registries, with a quota',
     await site.publish('org/hidden', '1', 'hidden');
     for (const pull of [async () => await pullByCri(containerd, 'docker.io/library/strict:1'), async () => await pullByPodman(containers, 'docker.io/library/strict:1')]) expect(await pull()).toBe(configOf(theirs));
     expect(site.fetched('library/strict')).toBe(theirs.blobs.size);
-    await expect(containerd.pullByCri(`${UNLISTED}/org/hidden:1`)).rejects.toThrow(/not found/);
+    // Which the service's defaults name, and the cluster's label does not; which neither does.
+    for (const host of ['quay.io', UNLISTED]) await expect(containerd.pullByCri(`${host}/org/hidden:1`)).rejects.toThrow(/not found/);
     expect(site.hub.count({ path: 'org/hidden' })).toBe(0);
   });
 
