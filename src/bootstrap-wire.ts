@@ -70,6 +70,8 @@ export interface RenewRequest {
   readonly disk: { readonly usedBytes: number; readonly maxBytes: number } | null;
   /** Of the credential that the node has; 0: it has none. */
   readonly generation: number;
+  /** Of what it is configured for, as it was rendered; undefined: that is not known. */
+  readonly storage?: string | undefined;
 }
 
 export interface RenewAnswer {
@@ -79,6 +81,8 @@ export interface RenewAnswer {
   readonly credential?: Credential | undefined;
   /** With a credential. */
   readonly pushUser?: PushUser | undefined;
+  /** The cluster's storage is another by now than the node is configured for: it keeps the credential that it has, while that lasts. */
+  readonly outdated?: boolean | undefined;
 }
 
 /** Why a body is none of these. Holds no value out of it: it may be a secret. */
@@ -133,12 +137,14 @@ const renewRequest = v.object({
   lastError: said(v.nullable(line(MAX_ERROR_LENGTH)), `What the object store last failed with since the last renewal, at most ${MAX_ERROR_LENGTH} characters; null: nothing.`),
   disk: said(v.nullable(v.object({ usedBytes: count(0), maxBytes: count(0) }, 'expected a map')), 'The `usedBytes` and `maxBytes` of its cache; null: it has none.'),
   generation: said(count(0), 'Of the credential that it has; 0: it has none.'),
+  storage: v.optional(said(line(64), 'The `node.storage` of its configuration: for which storage of the cluster that was rendered.')),
 }, 'expected a map');
 const renewAnswer = v.object({
   generation: said(generation, 'Of the credential that holds now.'),
   renewSeconds: comeAgain,
   credential: v.optional(said(credential, 'Where it is not of the generation that the node has.')),
   pushUser: v.optional(said(pushUser, 'Beside a credential, with `registry_write: all`.')),
+  outdated: v.optional(said(v.boolean('expected true or false'), 'The cluster has another storage by now than the node is configured for: no credential for that comes until the node has what `format=upgrade` renders.')),
 }, 'expected a map');
 
 /** What the reference of the API is made of. */

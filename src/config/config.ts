@@ -275,6 +275,8 @@ export interface NodeConfig {
   /** The folder of what the node has of the service. */
   readonly state: string;
   readonly role: 'master' | 'worker';
+  /** What the service calls the storage that this is configured for; undefined: it did not say. */
+  readonly storage: string | undefined;
   /** Undefined: that of the machine. */
   readonly name: string | undefined;
 }

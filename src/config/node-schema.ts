@@ -17,11 +17,12 @@ export const nodeMap: Kind<NodeSettings> = map('This registry is on a node of a 
   tokenFile: text('A file that holds the one-time token of the first start. Put a new one there, and restart, when the credential is lost.'),
   state: text('A folder for what the node has of the service: its key, `credential.json`, `users.htpasswd` of those who may push, and `push-user.json`, which tells people their password. Made for its owner alone.'),
   role: v.optional(oneOf('What the node is in its cluster. The token decides.', ['master', 'worker']), 'worker'),
+  storage: v.optional(text('For which storage of its cluster the service rendered this configuration: a credential for another one is not taken.', line)),
   name: v.optional(text('What the service calls the node. Not set: the name of the machine.', line)),
 });
 
-export function resolveNode({ clusters, ca, tokenFile, state, role, name }: NodeSettings, files: NamedFiles): NodeConfig {
-  return { clusters: clusters.replace(/\/+$/, ''), ca: files.certificates(ca, ['node', 'ca']), tokenFile: files.path(tokenFile), state: files.path(state), role, name };
+export function resolveNode({ clusters, ca, tokenFile, state, role, storage, name }: NodeSettings, files: NamedFiles): NodeConfig {
+  return { clusters: clusters.replace(/\/+$/, ''), ca: files.certificates(ca, ['node', 'ca']), tokenFile: files.path(tokenFile), state: files.path(state), role, storage, name };
 }
 
 /** Who may push there: the node writes it, before anything reads it. */

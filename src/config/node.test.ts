@@ -14,7 +14,7 @@ const load = async (text: string): Promise<Awaited<ReturnType<typeof loadConfig>
 
 test('a node of a cluster: files that come to be later are not looked for', async () => {
   const { node, auth } = await load('node: { clusters: "https://clusters.example.org/", tokenFile: token, state: state }\nauth: { anonymous: pull }');
-  expect(node).toEqual({ clusters: 'https://clusters.example.org', ca: undefined, tokenFile: join(folder, 'token'), state: join(folder, 'state'), role: 'worker', name: undefined });
+  expect(node).toEqual({ clusters: 'https://clusters.example.org', ca: undefined, tokenFile: join(folder, 'token'), state: join(folder, 'state'), role: 'worker', storage: undefined, name: undefined });
   // Who may push is told by the service.
   expect(auth.htpasswd).toBe(join(folder, 'state/users.htpasswd'));
 });

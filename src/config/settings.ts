@@ -166,6 +166,7 @@ export interface NodeSettings {
   readonly tokenFile: string;
   readonly state: string;
   readonly role: 'master' | 'worker';
+  readonly storage?: string | undefined;
   readonly name?: string | undefined;
 }
 

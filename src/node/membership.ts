@@ -30,6 +30,8 @@ export interface MembershipDeps {
   readonly url: string;
   readonly tokenFile: string;
   readonly node: { readonly name: string; readonly role: NodeRole; readonly arch: string; readonly version: string };
+  /** Of the configuration; undefined: it says nothing of it. */
+  readonly storage: string | undefined;
   readonly condition: () => Promise<Condition>;
   /** Told where the cluster turns out to be deleted. */
   readonly gone: (why: string) => void;
@@ -47,13 +49,16 @@ const JITTER = 0.2;
 const TELL_MS = 2_000;
 
 /**
- * Resolves when the node has a credential: at once where one is there already.
+ * Resolves when the node has a credential for what it is configured for: at once where one is there already.
  * @throws Error that says how to get a new token, where the service refuses the one that is there
  */
 export async function join(deps: MembershipDeps, signal: AbortSignal): Promise<void> {
   const { state, log, url } = deps;
   await state.prepare();
-  if (await state.hasCredential()) return;
+  const before = await state.identity();
+  // One that opens another storage than this node is configured for by now would not let it start.
+  const fits = before?.storage === undefined || deps.storage === undefined || before.storage === deps.storage;
+  if (fits && (await state.hasCredential())) return;
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
     try {
       const identity = await state.identity();
@@ -129,7 +134,7 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
 }
 
 /** With the token of the file. Who it asks as stands on the disk before: an answer that is lost costs no second use of the token. */
-async function exchange({ service, state, tokenFile, node, log, url }: MembershipDeps, signal: AbortSignal): Promise<BootstrapAnswer> {
+async function exchange({ service, state, tokenFile, node, storage, log, url }: MembershipDeps, signal: AbortSignal): Promise<BootstrapAnswer> {
   const { token, hash } = await tokenIn(tokenFile);
   const before = await state.identity();
   const self = before ?? { id: randomUUID(), key: newKey(), renewSeconds: 0, generation: 0, tokenHash: NO_TOKEN };
@@ -137,27 +142,32 @@ async function exchange({ service, state, tokenFile, node, log, url }: Membershi
   const answer = await service.exchange({ token, node, self: { id: self.id, key: self.key } }, signal);
   const { node: { id, key }, renewSeconds, generation, credential, pushUser } = answer;
   // First who we are: with that the credential can be had again.
-  await state.putIdentity({ id, key, renewSeconds, generation, tokenHash: hash });
+  const identity = { id, key, renewSeconds, generation, tokenHash: hash };
+  await state.putIdentity({ ...identity, storage: NO_STORAGE });
   await state.putCredential(credential, pushUser);
+  await state.putIdentity({ ...identity, storage });
   log.info({ service: url, node: id, generation }, 'this node joined its cluster');
   return answer;
 }
 
-async function renewOnce({ service, state, node, log, url }: MembershipDeps, identity: NodeIdentity, condition: Condition | undefined, signal: AbortSignal): Promise<{ readonly taken: boolean; readonly renewSeconds: number }> {
+async function renewOnce({ service, state, node, storage, log, url }: MembershipDeps, identity: NodeIdentity, condition: Condition | undefined, signal: AbortSignal): Promise<{ readonly taken: boolean; readonly renewSeconds: number }> {
   const { id, key, generation: has } = identity;
-  const report: RenewRequest = { version: node.version, role: node.role, lastError: condition?.error === undefined ? null : oneLine(condition.error), disk: condition?.disk ?? null, generation: has };
-  const { generation, renewSeconds, credential, pushUser } = await service.renew(id, key, report, signal);
+  const report: RenewRequest = { version: node.version, role: node.role, lastError: condition?.error === undefined ? null : oneLine(condition.error), disk: condition?.disk ?? null, generation: has, ...(storage !== undefined && { storage }) };
+  const { generation, renewSeconds, credential, pushUser, outdated } = await service.renew(id, key, report, signal);
   if (credential === undefined) {
     if (has === 0) throw new ServiceError('wrong', `${url} renewed this node without a credential`);
     if (renewSeconds !== identity.renewSeconds) await state.putIdentity({ ...identity, renewSeconds });
+    if (outdated === true) log.warn({ service: url, generation: has }, 'the cluster has another storage by now than this node is configured for: it keeps the credential that it has, which ends; give it what format=upgrade renders');
     return { taken: false, renewSeconds };
   }
   await state.putCredential(credential, pushUser);
-  await state.putIdentity({ ...identity, renewSeconds, generation });
+  await state.putIdentity({ ...identity, renewSeconds, generation, storage });
   log.info({ service: url, generation }, 'this node has a new credential');
   return { taken: true, renewSeconds };
 }
 
+/** Of a credential that may not be there yet. */
+const NO_STORAGE = '';
 /** Of who has not joined yet. */
 const NO_TOKEN = '';
 

@@ -50,7 +50,7 @@ async function pass(): Promise<number> {
 async function start(url = service.url): Promise<Node> {
   const log = (level: string) => (fields: object, message: string): void => void lines.push({ level, message, ...fields });
   const node = await startNode(
-    { clusters: url, ca: undefined, tokenFile: join(folder, 'token'), state: join(folder, 'state'), role: 'worker', name: 'node-1' },
+    { clusters: url, ca: undefined, tokenFile: join(folder, 'token'), state: join(folder, 'state'), role: 'worker', storage: 'of then', name: 'node-1' },
     {
       group: soloGroup(timers), timers, log: { info: log('info'), warn: log('warn'), error: log('error') }, random: () => 0.5, version: '1.2.3',
       condition: async () => condition, gone: (why) => void gone.push(why), hashPassword: async (password) => `$2b$10$${password}`,
@@ -149,7 +149,7 @@ describe('a node that has its credential', () => {
     await start();
     expect(await pass()).toBe(1000);
     expect(await pass()).toBe(60_000);
-    expect(service.renewals[0]).toEqual({ version: '1.2.3', role: 'worker', lastError: 'swift is away', disk: { usedBytes: 1, maxBytes: 2 }, generation: 1 });
+    expect(service.renewals[0]).toEqual({ version: '1.2.3', role: 'worker', lastError: 'swift is away', disk: { usedBytes: 1, maxBytes: 2 }, generation: 1, storage: 'of then' });
   });
 
   test('takes a new one, and tells soon that it has it', async () => {
@@ -166,6 +166,23 @@ describe('a node that has its credential', () => {
     await pass();
     expect(service.renewals.map(({ generation }) => generation)).toEqual([1, 2]);
     expect(lines.at(-1)).toMatchObject({ level: 'info', message: 'this node has a new credential', generation: 2 });
+  });
+
+  test('says what it is configured for, and keeps what it has where that is no more', async () => {
+    await start();
+    service.next.push({ status: 200, body: { renewSeconds: 60, generation: 1, outdated: true } });
+    await pass();
+    await expect.poll(() => lines.at(-1)?.message).toContain('give it what format=upgrade renders');
+    expect([service.renewals[0]?.storage, await credential()]).toEqual(['of then', expect.objectContaining({ password: 'password-1' })]);
+  });
+
+  test('asks for another before it starts with a configuration for another storage', async () => {
+    await (await start()).close();
+    await writeFile(join(folder, 'state', 'node.json'), (await file('node.json')).replace('of then', 'of before'));
+    service.generation = 2;
+    await start();
+    expect(await credential()).toMatchObject({ password: 'password-2' });
+    expect(JSON.parse(await file('node.json'))).toMatchObject({ generation: 2, storage: 'of then' });
   });
 
   test('goes on while the service is away, tells it once, and when it is back', async () => {

@@ -44,6 +44,7 @@ export async function startNode(config: NodeConfig, deps: NodeDeps): Promise<Nod
     state: nodeState(config.state, { hashPassword: deps.hashPassword ?? bcrypt }),
     url: config.clusters,
     tokenFile: config.tokenFile,
+    storage: config.storage,
     node: { name: config.name ?? hostname(), role: config.role, arch: ARCHITECTURES[process.arch] ?? process.arch, version },
   };
   const ready = Promise.withResolvers<void>();

@@ -17,6 +17,8 @@ export interface NodeIdentity {
   readonly generation: number;
   /** SHA-256 in hex of the token that was exchanged for this: another one means another cluster, or a new beginning. '': none yet, and so nobody knows of it. */
   readonly tokenHash: string;
+  /** What the node was configured for when it got the credential; undefined: that was not known. */
+  readonly storage?: string | undefined;
 }
 
 export interface NodeState {
@@ -113,9 +115,9 @@ async function replace(path: string, text: string): Promise<void> {
 function identityOf(text: string): NodeIdentity | undefined {
   try {
     const value = JSON.parse(text) as Readonly<Record<string, unknown>> | null; // checked below
-    const { id, key, renewSeconds, generation, tokenHash } = value ?? {};
+    const { id, key, renewSeconds, generation, tokenHash, storage } = value ?? {};
     if (typeof id !== 'string' || typeof key !== 'string' || typeof tokenHash !== 'string' || !Number.isSafeInteger(renewSeconds) || !Number.isSafeInteger(generation)) return undefined;
-    return { id, key, tokenHash, renewSeconds: Number(renewSeconds), generation: Number(generation) };
+    return { id, key, tokenHash, renewSeconds: Number(renewSeconds), generation: Number(generation), storage: typeof storage === 'string' ? storage : undefined };
   } catch {
     return undefined;
   }

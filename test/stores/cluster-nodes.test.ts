@@ -24,6 +24,7 @@ const CLUSTERS: readonly SiteCluster[] = [
   { name: 'k8s', coe: 'kubernetes', labels: { registry_write: 'all' } },
   { name: 'strict', coe: 'kubernetes', labels: { registry_write: 'all', registry_fallback: 'none', registry_upstreams: 'docker.io', registry_quota: '2MiB' } },
   { name: 'none', coe: 'kubernetes', labels: { registry_write: 'none' } },
+  { name: 'moving', coe: 'kubernetes', labels: {} },
   { name: 'cache', coe: 'kubernetes', labels: { registry_credential_mode: 'app_cred' } },
   { name: 'approved', coe: 'kubernetes', labels: { registry_policy: 'approved', registry_write: 'none' } },
   { name: 'local', coe: 'kubernetes', labels: { registry_policy: 'local', registry_write: 'none' } },
@@ -304,6 +305,24 @@ describe.concurrent('what nodes may', () => {
     site.hub.misbehave({ path: 'library/shared' }, { hangUp: true });
     await node.start();
     expect((await node.ask('/v2/library/shared/manifests/1')).digest).toBe(theirs.digest);
+    await node.stop();
+  });
+
+  test('an upgrade to another container leaves a node what it has until it is configured for that', async () => {
+    const uuid = site.cluster('moving');
+    const node = await site.makeNode('moving', await site.artifacts(uuid, 'worker', 1));
+    const theirs = await site.publish('library/moved', '1', 'moved');
+    expect((await site.call('POST', '/v1/clustertemplates', { name: 'moved', coe: 'kubernetes', image_id: 'image', external_network_id: 'public', registry_enabled: true, labels: { registry_container: `moved-${uuid}` } })).status).toBe(201);
+    expect((await site.call('POST', `/v1/clusters/${uuid}/actions/upgrade`, { cluster_template: 'moved' })).status).toBe(202);
+    await expect.poll(() => node.output, { timeout: WAIT_MS, interval: 100 }).toContain('give it what format=upgrade renders');
+    expect((await node.ask('/v2/library/moved/manifests/1')).digest).toBe(theirs.digest);
+    expect((await site.nodesOf(uuid)).map(({ credential }) => credential)).toEqual(['old']);
+    await node.stop();
+    await node.install(await site.artifacts(uuid, 'worker', 1));
+    await node.start();
+    await expect.poll(async () => (await site.nodesOf(uuid)).map(({ credential }) => credential), { timeout: WAIT_MS, interval: 200 }).toEqual(['current']);
+    expect((await node.ask('/v2/library/moved/manifests/1')).digest).toBe(theirs.digest);
+    expect((await site.cloud.containers(site.owner)).filter((name) => name.startsWith(`moved-${uuid}`))).toEqual([`moved-${uuid}`, `moved-${uuid}-upstream`]);
     await node.stop();
   });
 

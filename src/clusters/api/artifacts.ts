@@ -2,7 +2,7 @@
 import type { ClustersConfig } from '../../config/config.ts';
 import { DEFAULT_UPSTREAMS } from '../../config/schema.ts';
 import { MAX_USES, type Bootstrap } from '../bootstrap/bootstrap.ts';
-import { nodeStorage } from '../credentials/node-storage.ts';
+import { nodeStorage, storageFingerprint } from '../credentials/node-storage.ts';
 import type { NodeModel, NodeProxies } from '../render/node-model.ts';
 import { FORMATS, problemOf, purposeOf, render, warningsOf, type FormatName } from '../render/render.ts';
 import { ROLES } from '../words.ts';
@@ -44,7 +44,8 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
     if (!isRemoval(format)) mustHaveRegistry(row);
     const tarballs = await programs.of(version);
     const settings = settingsOf(row);
-    const { container, account } = nodeStorage(row, settings);
+    const storage = nodeStorage(row, settings);
+    const { container, account } = storage;
     const template = await templateOf(row);
     const modelWith = (token: string): NodeModel => ({
       cluster: { uuid: row.uuid, name: row.name, coe: row.coe },
@@ -57,7 +58,7 @@ export function artifacts({ config, bootstrap, programs, version, templateOf }: 
       write: settings.write,
       diskBytes: config.nodes.diskBytes,
       storage: { container, account, region: config.keystone.region, interface: 'public', ca: config.keystone.ca },
-      login: { kind: 'bootstrap', url: config.publicUrl, ca: config.nodes.ca, token },
+      login: { kind: 'bootstrap', url: config.publicUrl, ca: config.nodes.ca, token, storage: storageFingerprint(storage) },
       program: { version, tarballs: Object.fromEntries(tarballs.map(({ architecture, sha256 }) => [architecture, { url: `${config.publicUrl}/v1/program/${sha256}`, sha256 }])), image: config.nodes.image },
       proxies: proxiesOf(template),
     });

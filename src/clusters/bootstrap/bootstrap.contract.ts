@@ -5,6 +5,7 @@ import { Secret } from '../../config/config.ts';
 import { systemTimers } from '../../workers/timers.ts';
 import { openDatabase, type ClusterDatabase } from '../database/database.ts';
 import { sealedSecrets } from '../database/sealed.ts';
+import { nodeStorage, storageFingerprint } from '../credentials/node-storage.ts';
 import type { ClusterStatus } from '../words.ts';
 import { bootstrap, type Bootstrap } from './bootstrap.ts';
 import { nodeEndpoints } from './endpoints.ts';
@@ -134,6 +135,21 @@ export function bootstrapContract(engine: string, start: () => Promise<{ readonl
       expect(await a.nodesOf(CLUSTER)).toMatchObject([{ generation: 1 }]); // until it says that it has it
       expect(await b.renew(node.id, node.key, { ...REPORT, lastError: null, disk: null, generation: 2 })).toEqual({ generation: 2, renewSeconds: 300 });
       expect(await a.nodesOf(CLUSTER)).toMatchObject([{ generation: 2, lastError: null, disk: null }]);
+    });
+
+    test('a node that is configured for another storage than the cluster has now keeps what it has', async () => {
+      const { node: { id, key } } = await a.exchange({ token: await tokenFor(1), node: NODE });
+      const storageOf = async (settings: object): Promise<string> => {
+        await cluster('UPDATE_COMPLETE', 2);
+        await db().updateTable('clusters').set({ settings: JSON.stringify(settings) }).execute();
+        return storageFingerprint(nodeStorage({ uuid: CLUSTER, project_id: 'p' }, { container: undefined, write: 'cache', credentialMode: 'acl', ...settings }));
+      };
+      const [then, now] = [await storageOf({ write: 'cache', credentialMode: 'acl' }), await storageOf({ write: 'cache', credentialMode: 'acl', container: 'shared' })];
+      expect(await b.renew(id, key, { ...REPORT, storage: then })).toEqual({ generation: 1, renewSeconds: 300, outdated: true });
+      expect(await a.nodesOf(CLUSTER)).toMatchObject([{ generation: 1 }]);
+      await expect(b.renew(id, key, { ...REPORT, generation: 0, storage: then })).rejects.toThrow('give it what format=upgrade renders');
+      expect(await b.renew(id, key, { ...REPORT, storage: now })).toEqual({ generation: 2, renewSeconds: 300, credential: credential(2) });
+      expect(await b.renew(id, key, REPORT)).toMatchObject({ generation: 2, credential: credential(2) });
     });
 
     test('a node without a credential waits while the cluster has none either', async () => {

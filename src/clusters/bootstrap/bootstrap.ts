@@ -10,7 +10,8 @@ import type { Secret } from '../../config/config.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy } from '../database/leases.ts';
 import { SealError, type SealedSecrets, type Writer } from '../database/sealed.ts';
-import type { ClusterStatus, Role } from '../words.ts';
+import { nodeStorage, storageFingerprint } from '../credentials/node-storage.ts';
+import type { ClusterStatus, RegistrySettings, Role } from '../words.ts';
 import { batches, type Outcome } from './batches.ts';
 import { handoutOf, type Handout } from './handout.ts';
 import { BootstrapRefusal } from './refusal.ts';
@@ -74,16 +75,22 @@ const BATCH = 50;
 
 const NO_TOKEN = 'this bootstrap token is wrong, used up or expired; get new artifacts of the cluster, which hold another';
 const NO_NODE = 'no node has this key';
+const OUTDATED = 'this node is configured for another storage than its cluster has now; give it what format=upgrade renders';
 const GONE = 'the cluster of this node is deleted';
 
 export function bootstrap({ database, secrets, randomBytes, renewSeconds }: BootstrapDeps): Bootstrap {
   const { db, nowMs } = database;
 
   /** What the nodes of a cluster are to have now. @throws BootstrapRefusal */
-  async function current(writer: Writer, clusterUuid: string, has: number | undefined): Promise<{ readonly generation: number; readonly handout: Handout | undefined }> {
-    const cluster = await writer.selectFrom('clusters').select(['status', 'generation']).where('uuid', '=', clusterUuid).executeTakeFirst();
+  async function current(writer: Writer, clusterUuid: string, has: number | undefined, storage?: string): Promise<{ readonly generation: number; readonly handout: Handout | undefined; readonly outdated?: true }> {
+    const cluster = await writer.selectFrom('clusters').select(['uuid', 'project_id', 'status', 'settings', 'generation']).where('uuid', '=', clusterUuid).executeTakeFirst();
     if (cluster === undefined || isGoing(cluster.status)) throw new BootstrapRefusal(410, GONE);
     const { generation } = cluster;
+    // The credential of now would open nothing that this node is configured for.
+    if (has !== undefined && has < generation && storage !== undefined && storage !== storageFingerprint(nodeStorage(cluster, JSON.parse(cluster.settings) as RegistrySettings))) {
+      if (has === 0) throw new BootstrapRefusal(503, OUTDATED, NOT_YET_SECONDS);
+      return { generation: has, handout: undefined, outdated: true };
+    }
     if (generation === has && generation > 0) return { generation, handout: undefined };
     const handout = generation === 0 ? undefined : await handoutOf(secrets, writer, clusterUuid, generation);
     if (handout === undefined) throw new BootstrapRefusal(503, 'the credential of this cluster is not ready yet', NOT_YET_SECONDS);
@@ -149,16 +156,16 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
       return await exchanges.add({ hash: hashOf(token), name, arch, version, self });
     },
 
-    async renew(nodeId, key, { version, lastError, disk, generation: has }) {
+    async renew(nodeId, key, { version, lastError, disk, generation: has, storage }) {
       const node = isNodeKey(key) ? await db.selectFrom('nodes').select(['key_hash', 'cluster_uuid']).where('id', '=', nodeId).executeTakeFirst() : undefined;
       if (node === undefined || !isHashOf(node.key_hash, key)) throw new BootstrapRefusal(401, NO_NODE);
-      const { generation, handout } = await current(db, node.cluster_uuid, has);
+      const { generation, handout, outdated } = await current(db, node.cluster_uuid, has, storage);
       await db.updateTable('nodes')
         // Nobody has a generation that there is not yet.
         .set({ version, generation: Math.min(has, generation), last_error: lastError, disk_used_bytes: disk?.usedBytes ?? null, disk_max_bytes: disk?.maxBytes ?? null, seen_ms: nowMs })
         .where('id', '=', nodeId)
         .execute();
-      return { generation, renewSeconds, ...handout };
+      return { generation, renewSeconds, ...handout, ...(outdated && { outdated }) };
     },
 
     async nodesOf(clusterUuid) {

@@ -1,4 +1,5 @@
 /** Where a cluster's images are, in the words of `storage` of the nodes' configuration. */
+import { createHash } from 'node:crypto';
 import type { ClusterTable } from '../database/schema.ts';
 import type { RegistrySettings } from '../words.ts';
 
@@ -20,4 +21,9 @@ export function nodeStorage({ uuid, project_id }: Pick<ClusterTable, 'uuid' | 'p
     // Users of `acl` are in the service project; the others act in the owner's.
     account: credentialMode === 'acl' ? `AUTH_${project_id}` : undefined,
   };
+}
+
+/** Nodes tell for which they are configured, since a credential opens only that of its time. */
+export function storageFingerprint({ container, upstreamContainer, account }: NodeStorage): string {
+  return createHash('sha256').update(JSON.stringify([container, upstreamContainer ?? null, account ?? null])).digest('hex').slice(0, 32);
 }

@@ -41,6 +41,7 @@ export function configOf(model: NodeModel): Readonly<Record<string, unknown>> {
         ...(login.ca !== undefined && { ca: beside(CLUSTERS_CA_FILE) }),
         tokenFile: beside(TOKEN_FILE),
         state: STATE_FOLDER,
+        ...(login.storage !== undefined && { storage: login.storage }),
       },
     }),
   };

@@ -41,7 +41,8 @@ export interface NodeStorage {
 /** How a node comes by its credential. */
 export type NodeLogin =
   /** It exchanges a one-time token for it; `ca` is PEM of authorities that the service is trusted by. */
-  | { readonly kind: 'bootstrap'; readonly url: string; readonly ca: string | undefined; readonly token: string }
+  /** `storage`: what the service calls the storage that this is for. */
+  | { readonly kind: 'bootstrap'; readonly url: string; readonly ca: string | undefined; readonly token: string; readonly storage?: string | undefined }
   /** It is handed over in clear, which cannot be rotated: only where somebody asks for that. */
   | { readonly kind: 'literal'; readonly credential: AuthWords; readonly pushUser: { readonly name: string; readonly password: string } | undefined };
 
