@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve as resolvePath } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -42,7 +42,8 @@ function model(changes: Partial<NodeModel> = {}, { version = '0.1.0', inside = '
 function run(node: NodeModel, format: FormatName): { readonly status: number | null; readonly stderr: string } {
   const script = join(folder, 'script');
   writeFileSync(script, render(node, format).body);
-  const { status, stderr } = spawnSync('sh', [script], { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', UMBRA_ROOT: join(folder, 'root') } });
+  // The strictest that people have: what the registry and the runtimes read is not to be root's alone by it.
+  const { status, stderr } = spawnSync('sh', ['-c', 'umask 077 && exec sh "$0"', script], { cwd: folder, encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', UMBRA_ROOT: join(folder, 'root') } });
   return { status, stderr };
 }
 
@@ -73,6 +74,7 @@ describe('a node', () => {
     expect(read('/etc/containerd/config.toml')).toContain(CONTAINERD);
     expect(read('/etc/containerd/config.toml')).toContain('config_path = "/etc/containerd/certs.d"');
     expect(files()['/etc/umbra/bootstrap-token']?.[0]).toBe(0o600);
+    for (const path of ['umbra', 'containers/registries.conf.d', 'containerd/certs.d', 'containerd/certs.d/_default', 'systemd/system']) expect([path, statSync(join(folder, 'root/etc', path)).mode & 0o777]).toEqual([path, 0o755]);
     const before = files();
     expect(run(model(), 'shell')).toMatchObject({ status: 0 });
     expect(files()).toEqual(before);

@@ -9,6 +9,7 @@ export function shell(files: readonly NodeFile[], about: string): string {
   return `#!/bin/sh
 ${comment(about)}# As root; again where it ended early. UMBRA_ROOT: the folder that holds the node's files, such as that of an image.
 set -eu
+umask 022
 root=\${UMBRA_ROOT-}
 [ "$(id -u)" = 0 ] || [ -n "$root" ] || { echo 'umbra: this is for root' >&2; exit 1; }
 
