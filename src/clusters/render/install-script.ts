@@ -1,12 +1,14 @@
 /**
  * The script that every format has a node run: it fetches the program of the node's architecture, checks and unpacks it,
- * and has it tell the container runtimes. POSIX, and good to run again: it does what is not done yet. Holds no secret.
+ * and has it tell the container runtimes. POSIX, and good to run again: it does what is not done yet. Holds no secret, but
+ * for what the URL of a proxy may have, which the units have, too.
  */
 import { clientsOf, tellingWords, tellsClients, tellsDocker } from './client-files.ts';
 import { nodeFile } from './node-file.ts';
 import type { NodeFile } from './node-file.ts';
 import type { Architecture, NodeModel } from './node-model.ts';
 import { CLIENTS_FILE, CLUSTERS_CA_FILE, CONFIG_FOLDER, INSTALL_SCRIPT, programFolder } from './places.ts';
+import { proxyEnvironment } from './proxy-files.ts';
 import { shellWord } from './shell-words.ts';
 import { INSTALL_SERVICE, SERVICE } from './units.ts';
 
@@ -25,6 +27,14 @@ forget() {
   done <"$root${CLIENTS_FILE}.told"
 }
 `;
+
+/** Whoever runs it: a person, cloud-init or systemd. The clusters service is reached directly, as by the program; an image is made as its maker says. */
+function proxyWords({ proxies, login }: NodeModel): string {
+  if (proxies === undefined) return '';
+  const none = login.kind === 'bootstrap' ? [...proxies.none, new URL(login.url).hostname.replace(/^\[|\]$/g, '')] : proxies.none;
+  const words = proxyEnvironment({ ...proxies, none }).map(([name, value]) => `${name}=${shellWord(value)}`);
+  return `[ -n "$root" ] || export ${words.join(' ')}\n`;
+}
 
 /** @param files all others of the node: the service is restarted when one of them changed */
 export function installScript(model: NodeModel, files: readonly NodeFile[]): NodeFile {
@@ -48,7 +58,7 @@ set -eu
 umask 022
 mode=\${1-now}
 root=\${UMBRA_ROOT-}
-folder=$root${shellWord(programFolder(program.version))}
+${proxyWords(model)}folder=$root${shellWord(programFolder(program.version))}
 umbra=$folder/bin/umbra
 
 say() { echo "umbra: $*" >&2; }

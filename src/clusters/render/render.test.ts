@@ -77,14 +77,17 @@ test('without fallback nobody asks upstream', () => {
 
 test('proxies are told to all, with loopback left out of them', () => {
   const files = filesOf(nodeModel());
-  const environments = files.filter(({ content }) => content.includes('PROXY='));
+  const environments = files.filter(({ content }) => content.includes('Environment="HTTPS_PROXY='));
   expect(environments.map(({ path }) => path.split('/').slice(4).join('/'))).toEqual([
-    'umbra.service', 'umbra-install.service', ...['docker', 'containerd', 'crio', 'kubelet'].map((service) => `${service}.service.d/90-umbra-proxy.conf`),
+    'umbra.service', ...['docker', 'containerd', 'crio', 'kubelet'].map((service) => `${service}.service.d/90-umbra-proxy.conf`),
   ]);
   for (const { content } of environments) {
     expect(content).toContain('Environment="NO_PROXY=localhost,127.0.0.1,::1,.example.org,10.0.0.0/8"\n');
     expect(content).toContain(String.raw`Environment="HTTPS_PROXY=http://me:p%%24$'w\"d@proxy.example.org:3128"`);
   }
+  // Whoever runs it; the clusters service is reached directly.
+  const install = files.find(({ path }) => path === '/etc/umbra/install')?.content ?? '';
+  expect(install).toMatch(/^\[ -n "\$root" \] \|\| export HTTP_PROXY=http:\S+3128 .* no_proxy=localhost,127\.0\.0\.1,::1,\.example\.org,10\.0\.0\.0\/8,clusters\.example\.org$/m);
   expect(filesOf(nodeModel({ proxies: undefined })).some(({ content }) => content.includes('PROXY='))).toBe(false);
 });
 

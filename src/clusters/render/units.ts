@@ -16,7 +16,7 @@ export const INSTALL_SERVICE = 'umbra-install.service';
 export function unitFiles(model: NodeModel, handed: readonly string[]): readonly NodeFile[] {
   return [
     nodeFile(`${UNITS_FOLDER}/${SERVICE}`, service(model, handed)),
-    nodeFile(`${UNITS_FOLDER}/${INSTALL_SERVICE}`, installService(model)),
+    nodeFile(`${UNITS_FOLDER}/${INSTALL_SERVICE}`, installService()),
   ];
 }
 
@@ -77,7 +77,7 @@ WantedBy=multi-user.target
 `;
 }
 
-function installService({ proxies }: NodeModel): string {
+function installService(): string {
   return `[Unit]
 Description=Fetch Umbra, and tell this node's container runtimes of it
 Wants=network-online.target
@@ -92,7 +92,7 @@ ExecStart=/bin/sh ${INSTALL_SCRIPT} boot
 Restart=on-failure
 RestartSec=15
 TimeoutStartSec=900
-${environment(proxies)}
+
 [Install]
 WantedBy=multi-user.target
 `;
