@@ -82,7 +82,7 @@ test('the examples of docs/configure.md are valid', () => {
   for (const { value, faults } of examples) expect([...faults, ...(v.safeParse(SETTINGS, value).issues ?? [])]).toEqual([]);
 });
 
-test('docs/configure.md lists every key as the schema says (vitest -u writes it)', async () => {
+test('docs/configure.md lists every key as the schema says (vitest --update=true writes it)', async () => {
   const rows = keys.map(({ key, required, schema: { description = '', default: fallback } }) => {
     const shown = fallback === undefined ? (required ? 'required' : '') : `\`${JSON.stringify(fallback).replace(/^"(.*)"$/, '$1')}\``;
     return `| \`${key}\` | ${shown} | ${description} |`;

@@ -45,7 +45,7 @@ const TABLES: Readonly<Record<string, string>> = {
   ...Object.fromEntries(Object.entries(WIRE_SCHEMAS).map(([name, schema]) => [name, body(schema)])),
 };
 
-test('docs/clusters-api.md says what the schemas say (vitest -u writes it)', async () => {
+test('docs/clusters-api.md says what the schemas say (vitest --update=true writes it)', async () => {
   let text = readFileSync(page, 'utf8');
   for (const [name, content] of Object.entries(TABLES)) {
     text = text.replace(new RegExp(`(?<=<!-- ${name} -->\\n)[^]*?(?=<!-- /${name} -->)`), () => `${content}\n`);
