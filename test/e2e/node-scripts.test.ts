@@ -17,7 +17,7 @@ import type { NodeModel } from '../../src/clusters/render/node-model.ts';
 import { render } from '../../src/clusters/render/render.ts';
 import type { FormatName } from '../../src/clusters/render/render.ts';
 
-const MAIN = resolvePath(import.meta.dirname, '../../dist/main.js');
+const PROGRAM = resolvePath(import.meta.dirname, '../../bin/umbra');
 
 const WITH_MACHINE = resolvePath(import.meta.dirname, '../services/with-machine');
 
@@ -31,7 +31,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 /** @returns a model whose program is a tarball in the folder */
 function model(changes: Partial<NodeModel> = {}, { version = '0.1.0', inside = 'umbra-0.1.0/' } = {}): NodeModel {
   const made = join(folder, 'made', version);
-  program(join(made, inside, 'bin/umbra'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
+  program(join(made, inside, 'bin/umbra'), `#!/bin/sh\nexec '${PROGRAM}' "$@"\n`);
   const tarball = join(folder, `umbra-${version}.tar.gz`);
   execFileSync('tar', ['-cf', tarball, '--mtime=@0', '--sort=name', '--use-compress-program=gzip -n', '-C', made, '.']);
   const sha256 = createHash('sha256').update(readFileSync(tarball)).digest('hex');

@@ -314,13 +314,13 @@ describe.concurrent('what nodes may', () => {
     const theirs = await site.publish('library/moved', '1', 'moved');
     expect((await site.call('POST', '/v1/clustertemplates', { name: 'moved', coe: 'kubernetes', image_id: 'image', external_network_id: 'public', registry_enabled: true, labels: { registry_container: `moved-${uuid}` } })).status).toBe(201);
     expect((await site.call('POST', `/v1/clusters/${uuid}/actions/upgrade`, { cluster_template: 'moved' })).status).toBe(202);
-    await expect.poll(() => node.output, { timeout: WAIT_MS, interval: 100 }).toContain('give it what format=upgrade renders');
+    await vi.waitFor(() => expect(node.output).toContain('give it what format=upgrade renders'), { timeout: WAIT_MS, interval: 100 });
     expect((await node.ask('/v2/library/moved/manifests/1')).digest).toBe(theirs.digest);
     expect((await site.nodesOf(uuid)).map(({ credential }) => credential)).toEqual(['old']);
     await node.stop();
     await node.install(await site.artifacts(uuid, 'worker', 1));
     await node.start();
-    await expect.poll(async () => (await site.nodesOf(uuid)).map(({ credential }) => credential), { timeout: WAIT_MS, interval: 200 }).toEqual(['current']);
+    await vi.waitFor(async () => expect((await site.nodesOf(uuid)).map(({ credential }) => credential)).toEqual(['current']), { timeout: WAIT_MS, interval: 200 });
     expect((await node.ask('/v2/library/moved/manifests/1')).digest).toBe(theirs.digest);
     expect((await site.cloud.containers(site.owner)).filter((name) => name.startsWith(`moved-${uuid}`))).toEqual([`moved-${uuid}`, `moved-${uuid}-upstream`]);
     await node.stop();
