@@ -48,8 +48,8 @@ export async function openSwift(): Promise<Swift> {
   const running = process.env['UMBRA_TEST_OPENSTACK'];
   const openstack = await startOpenStack(running);
   const { settings } = openstack;
-  const abandon = (): void => (running === undefined ? void spawnSync(join(import.meta.dirname, '../test/services/openstack/down'), ['--purge', settings.state]) : undefined);
-  process.once('exit', abandon);
+  const abandon = (): void => void spawnSync(join(import.meta.dirname, '../test/services/openstack/down'), ['--purge', settings.state]);
+  if (running === undefined) process.once('exit', abandon);
   const agent = new Agent();
   const token = await logIn(settings, agent);
   const container = `${settings.accountUrl}/${RAW_CONTAINER}`;

@@ -15,10 +15,15 @@ export function renewPath(id: string): string {
 /** Tokens and keys are 256 random bits in base64url, with what they are in front: secret scanners and people see it. */
 const SECRET_PATTERN = (prefix: string): RegExp => new RegExp(`^${prefix}[A-Za-z0-9_-]{43}$`);
 export const TOKEN_PREFIX = 'umbra-token-';
-export const KEY_PREFIX = 'umbra-node-';
+const KEY_PREFIX = 'umbra-node-';
 const TOKEN: RegExp = SECRET_PATTERN(TOKEN_PREFIX);
 const KEY: RegExp = SECRET_PATTERN(KEY_PREFIX);
 const UUID: RegExp = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** @param bytes 32 random ones */
+export function keyOf(bytes: Buffer): string {
+  return KEY_PREFIX + bytes.toString('base64url');
+}
 
 /** The most that a body of these may have. */
 export const MAX_BODY_BYTES: number = 64 * 1024;

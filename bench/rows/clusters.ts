@@ -7,7 +7,7 @@ import { Agent, request } from 'node:http';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { BootstrapAnswer } from '../../src/bootstrap-wire.ts';
+import { keyOf, type BootstrapAnswer } from '../../src/bootstrap-wire.ts';
 import { bootstrap } from '../../src/clusters/bootstrap/bootstrap.ts';
 import { openDatabase, type ClusterDatabase } from '../../src/clusters/database/database.ts';
 import { sealedSecrets } from '../../src/clusters/database/sealed.ts';
@@ -167,9 +167,10 @@ const nodesAtOnce: Row<State> = {
     const tokens = bootstrap({ database, secrets: sealedSecrets(database, [key]), randomBytes, renewSeconds: 300 });
     const all: string[] = [];
     for (let i = 0; i < NODES; i++) all.push((await tokens.makeToken({ clusterUuid: ready, role: 'worker', uses: 1 })).token.reveal());
+    const selves = all.map(() => ({ id: randomUUID(), key: keyOf(randomBytes(32)) }));
     const before = performance.now();
     const ids = await Promise.all(all.map(async (token, i) => {
-      const { status, text } = await ask('POST', `${clusters}/v1/bootstrap`, undefined, { token, node: { name: `node-${i}`, role: 'worker', arch: 'amd64', version: '1.0.0' } });
+      const { status, text } = await ask('POST', `${clusters}/v1/bootstrap`, undefined, { token, node: { name: `node-${i}`, role: 'worker', arch: 'amd64', version: '1.0.0' }, self: selves[i] });
       if (status !== 200) throw new Error(`a node was answered ${status}: ${text}`);
       return (JSON.parse(text) as BootstrapAnswer).node.id;
     }));

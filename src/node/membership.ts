@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { isBootstrapToken, KEY_PREFIX, MAX_ERROR_LENGTH, type BootstrapAnswer, type NodeRole, type RenewRequest } from '../bootstrap-wire.ts';
+import { isBootstrapToken, keyOf, MAX_ERROR_LENGTH, type BootstrapAnswer, type NodeRole, type RenewRequest } from '../bootstrap-wire.ts';
 import { pause, type Timers } from '../workers/timers.ts';
 import { ServiceError, type ClustersService } from './service.ts';
 import type { NodeIdentity, NodeState } from './state.ts';
@@ -137,7 +137,7 @@ export async function stay(deps: MembershipDeps, signal: AbortSignal): Promise<v
 async function exchange({ service, state, tokenFile, node, storage, log, url }: MembershipDeps, signal: AbortSignal): Promise<BootstrapAnswer> {
   const { token, hash } = await tokenIn(tokenFile);
   const before = await state.identity();
-  const self = before ?? { id: randomUUID(), key: newKey(), renewSeconds: 0, generation: 0, tokenHash: NO_TOKEN };
+  const self = before ?? { id: randomUUID(), key: keyOf(randomBytes(32)), renewSeconds: 0, generation: 0, tokenHash: NO_TOKEN };
   if (before === undefined) await state.putIdentity(self);
   const answer = await service.exchange({ token, node, self: { id: self.id, key: self.key } }, signal);
   const { node: { id, key }, renewSeconds, generation, credential, pushUser } = answer;
@@ -170,10 +170,6 @@ async function renewOnce({ service, state, node, storage, log, url }: Membership
 const NO_STORAGE = '';
 /** Of who has not joined yet. */
 const NO_TOKEN = '';
-
-function newKey(): string {
-  return KEY_PREFIX + randomBytes(32).toString('base64url');
-}
 
 function isJoined(identity: NodeIdentity | undefined): identity is NodeIdentity {
   return identity !== undefined && identity.tokenHash !== NO_TOKEN;

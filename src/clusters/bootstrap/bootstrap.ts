@@ -7,11 +7,12 @@ import { randomUUID } from 'node:crypto';
 import type { BootstrapAnswer, BootstrapRequest, RenewAnswer, RenewRequest } from '../../bootstrap-wire.ts';
 import { isBootstrapToken, isNodeKey } from '../../bootstrap-wire.ts';
 import type { Secret } from '../../config/config.ts';
+import { settingsOf } from '../api/cluster-rows.ts';
+import { nodeStorage, storageFingerprint } from '../credentials/node-storage.ts';
 import type { ClusterDatabase } from '../database/database.ts';
 import { laterBy } from '../database/leases.ts';
 import { SealError, type SealedSecrets, type Writer } from '../database/sealed.ts';
-import { nodeStorage, storageFingerprint } from '../credentials/node-storage.ts';
-import type { ClusterStatus, RegistrySettings, Role } from '../words.ts';
+import type { ClusterStatus, Role } from '../words.ts';
 import { batches, type Outcome } from './batches.ts';
 import { handoutOf, type Handout } from './handout.ts';
 import { BootstrapRefusal } from './refusal.ts';
@@ -87,7 +88,7 @@ export function bootstrap({ database, secrets, randomBytes, renewSeconds }: Boot
     if (cluster === undefined || isGoing(cluster.status)) throw new BootstrapRefusal(410, GONE);
     const { generation } = cluster;
     // The credential of now would open nothing that this node is configured for.
-    if (has !== undefined && has < generation && storage !== undefined && storage !== storageFingerprint(nodeStorage(cluster, JSON.parse(cluster.settings) as RegistrySettings))) {
+    if (has !== undefined && has < generation && storage !== undefined && storage !== storageFingerprint(nodeStorage(cluster, settingsOf(cluster)))) {
       if (has === 0) throw new BootstrapRefusal(503, OUTDATED, NOT_YET_SECONDS);
       return { generation: has, handout: undefined, outdated: true };
     }

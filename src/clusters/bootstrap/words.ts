@@ -1,6 +1,6 @@
 /** Tokens and keys of nodes: 256 random bits each, of which the database has but a hash. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { KEY_PREFIX, TOKEN_PREFIX } from '../../bootstrap-wire.ts';
+import { keyOf, TOKEN_PREFIX } from '../../bootstrap-wire.ts';
 import { Secret } from '../../config/config.ts';
 
 export type RandomBytes = (size: number) => Buffer;
@@ -12,7 +12,7 @@ export function newToken(randomBytes: RandomBytes): Secret {
 }
 
 export function newKey(randomBytes: RandomBytes): Secret {
-  return new Secret(KEY_PREFIX + randomBytes(BYTES).toString('base64url'));
+  return new Secret(keyOf(randomBytes(BYTES)));
 }
 
 /** SHA-256 in hex. There is nothing to slow down: nobody guesses 256 bits. */

@@ -74,6 +74,22 @@ test('a registry that cannot be taken away yet is tried again later, not at once
   expect(await retry()).toBeUndefined();
 });
 
+test('a credential is over when all nodes have the next, but for those whose machine joined anew since', async () => {
+  const { database, secrets } = umbra;
+  const uuid = await umbra.create(OWNER, 'token');
+  const node = async (name: string, generation: number, joinedMs: number, seenMs: number): Promise<void> =>
+    void (await database.db.insertInto('nodes').values({ id: randomUUID(), cluster_uuid: uuid, name, role: 'worker', key_hash: '', token_hash: null, arch: 'amd64', version: '1', generation, last_error: null, disk_used_bytes: null, disk_max_bytes: null, joined_ms: joinedMs, seen_ms: seenMs }).execute());
+  const rows = clusterRows(database, secrets);
+  await node('wiped', 1, 10, 20);
+  expect(await rows.allNodesHave(uuid, 2)).toBe(false);
+  await node('wiped', 2, 30, 40);
+  expect(await rows.allNodesHave(uuid, 2)).toBe(true);
+  // Two machines of one name, both of which come.
+  await node('twin', 1, 10, 50);
+  await node('twin', 2, 30, 50);
+  expect(await rows.allNodesHave(uuid, 2)).toBe(false);
+});
+
 test.each([
   ['that the cluster had before its last upgrade', 1, { purge: true }],
   ['of a cluster that never got a registry', 0, { purge: true, container: 'team' }],
